@@ -1,0 +1,1 @@
+"""Records in: read, check, split, pack. Every row is accounted for."""

@@ -1,0 +1,521 @@
+"""The frozen values handed from room to room. Standard library only; sizes in bytes, times in seconds.
+
+A record holds results and never a path of this machine or a time of day: what differs between two
+honest runs of the same work (when, how long, how much memory) is in the `Stamp` beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar, dataclass_transform
+
+Nature = Literal["base", "instruct"]
+TaskKind = Literal["classify"]
+Verdict = Literal["winner", "tie"]
+R = TypeVar("R")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def record(cls: type[R]) -> type[R]:
+    """A frozen, slotted, keyword-only dataclass."""
+    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
+
+
+class Progress(Protocol):
+    """Told of work done so far; the command line draws it with an ETA, tests ignore it."""
+
+    def __call__(self, what: str, done: int, total: int, /) -> None: ...
+
+
+def silent(_what: str, _done: int, _total: int, /) -> None:
+    """The `Progress` that draws nothing."""
+
+
+# --- what is made carries a stamp -----------------------------------------------------------------
+
+
+@record
+class Stamp:
+    id: str
+    """Hash of kind, inputs and settings; the same work has the same id everywhere."""
+    kind: str
+    version: str
+    parents: tuple[str, ...]
+    inputs: dict[str, Any]
+    started: str
+    seconds: float
+    measured: dict[str, float] = field(default_factory=dict)
+    """Costs that differ from run to run: peak memory, tokens a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made(Generic[R]):
+    """A record with the folder it was committed in."""
+
+    record: R
+    stamp: Stamp
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.stamp.id
+
+
+# --- the machine and what is true about models ----------------------------------------------------
+
+
+@record
+class Device:
+    kind: Literal["cpu", "cuda"]
+    name: str
+    memory: int
+    origin: Literal["probed", "stated"] = "probed"
+
+
+@record
+class Machine:
+    devices: tuple[Device, ...]
+    cores: int
+    ram: int
+    disk_free: int
+
+
+@record
+class Source:
+    url: str
+    read_on: str
+
+
+@record
+class Shape:
+    """A decoder's dimensions, in the words of the Llama family."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    feed_forward: int
+    vocabulary: int
+    tied: bool
+    """Whether the output projection is the embedding table."""
+
+
+@record
+class ModelCard:
+    id: str
+    family: str
+    kind: Literal["decoder"]
+    nature: Nature
+    location: str
+    """`package:NAME` for a shipped model, else a folder."""
+    licence: str
+    parameters: int
+    shape: Shape
+    precision: str
+    context: int
+    languages: tuple[str, ...]
+    tokens_seen: int | None
+    sources: tuple[Source, ...]
+    curated: bool
+
+
+# --- planning -------------------------------------------------------------------------------------
+
+
+@record
+class Memory:
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    kv_cache: int
+    runtime: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.kv_cache + self.runtime
+
+
+@record
+class Plan:
+    model: str
+    job: Literal["evaluate", "lora"]
+    precision: str
+    context: int
+    micro_batch: int
+    memory: Memory
+    budget: int
+    disk: int
+    disk_free: int
+    fits: bool
+    reasons: tuple[str, ...]
+
+
+@record
+class Plans:
+    plans: tuple[Plan, ...]
+
+
+@record
+class FileEntry:
+    name: str
+    size: int
+    sha256: str
+
+
+@record
+class Weights:
+    """A model on disk that has passed the airlock; the files are in the record's folder."""
+
+    card: ModelCard
+    commit: str
+    """Hash over the sorted (name, sha256) of the files."""
+    files: tuple[FileEntry, ...]
+    precision: str
+    untrained_rows: int
+    """Embedding rows that were never trained, seen from their norms; special tokens of instruct siblings live there."""
+
+
+# --- tasks and their data -------------------------------------------------------------------------
+
+
+@record
+class Item:
+    id: str
+    text: str
+    label: str
+
+
+@record
+class Layout:
+    """How an item becomes text for a base model: `prompt` holds `{text}`, the target is `" " + label`."""
+
+    prompt: str
+    separator: str
+    """Between shots of a few-shot prompt; also what ends an untuned answer."""
+
+
+@record
+class Ledger:
+    """Where every row of the data went: read = used + duplicates."""
+
+    read: int
+    used: int
+    duplicates: int
+    near_duplicates: int
+    """Rows that stay, but only together on one side of the split."""
+    duplicate_examples: tuple[str, ...]
+
+
+@record
+class Task:
+    name: str
+    version: str
+    """Hash of all items, the split and the layout."""
+    kind: TaskKind
+    labels: tuple[str, ...]
+    layout: Layout
+    shots: int
+    train: tuple[Item, ...]
+    choose: tuple[Item, ...]
+    """Held out of training; what candidates are compared on, so that the score on `test` is not picked."""
+    test: tuple[Item, ...]
+    ledger: Ledger
+
+
+# --- scores and comparisons -----------------------------------------------------------------------
+
+
+@record
+class Interval:
+    value: float
+    low: float
+    high: float
+    n: int
+    confidence: float
+    method: str
+
+
+@record
+class How:
+    """How a score was made; two scores compare only where these agree."""
+
+    engine: str
+    precision: str
+    bos: bool
+    shots: int
+    layout: Layout
+    normalisation: str
+    prompt_hash: str
+    first_ids: tuple[int, ...]
+    """The first 16 token ids of the first prompt (H074)."""
+
+
+@record
+class ItemScore:
+    item: str
+    predicted: str
+    correct: bool
+    bits: float
+    """Surprise of the right label among the labels: -log2 of its renormalised probability."""
+
+
+@record
+class Scores:
+    model: str
+    task: str
+    split: Literal["choose", "test"]
+    accuracy: Interval
+    bits: Interval
+    majority: float
+    """Accuracy of always answering the most frequent label of the training split."""
+    items: tuple[ItemScore, ...]
+    how: How
+
+
+@record
+class Comparison:
+    """Two models on the same items: accuracy of `first` minus accuracy of `second`."""
+
+    first: str
+    second: str
+    difference: Interval
+    only_first: int
+    only_second: int
+    """Items that only one of the two got right; all the evidence there is about a difference."""
+    p_value: float
+    separated: bool
+
+
+@record
+class Standing:
+    model: str
+    parameters: int
+    memory: int
+    few_shot: Interval
+    pilot: Interval
+    pilot_bits: Interval
+
+
+@record
+class Choice:
+    task: str
+    ranked: tuple[Standing, ...]
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+    winner: str
+    """On a tie, the cheapest of those that cannot be separated from the leader."""
+    tied: tuple[str, ...]
+    confidence: float
+    rule: str
+    evaluations: int
+    examples: int
+    """Spent: items scored, and training examples seen by pilots."""
+
+
+# --- proofs ---------------------------------------------------------------------------------------
+
+
+@record
+class Check:
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    how: str
+
+
+@record
+class Overlay:
+    """One training row as the model sees it: (token text, whether its loss counts)."""
+
+    item: str
+    tokens: tuple[tuple[str, bool], ...]
+
+
+@record
+class Certificate:
+    base: str
+    data_hash: str
+    """Hash of every token id and mask that training will see."""
+    rows: int
+    tokens: int
+    supervised_tokens: int
+    longest: int
+    labels: dict[str, int]
+    bos_id: int | None
+    eos_id: int
+    pad_id: int
+    overlays: tuple[Overlay, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+@record
+class Proof:
+    before: Scores
+    after: Scores
+    gain: Comparison
+    general_bits_before: float
+    general_bits_after: float
+    checks: tuple[Check, ...]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@record
+class TrainSettings:
+    steps: int
+    batch_tokens: int
+    """Tokens an optimizer step sees at most, over all its micro-batches."""
+    micro_tokens: int
+    learning_rate: float
+    warmup: int
+    weight_decay: float
+    clip: float
+    seed: int
+    precision: Literal["float32", "bfloat16"] = "float32"
+    final_learning_rate: float = 0.0
+    save_every: int = 50
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+@record
+class LoraSettings:
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+
+@record
+class Adapter:
+    base: str
+    base_commit: str
+    lora: LoraSettings
+    train: TrainSettings
+    data_hash: str
+    layout: Layout
+    bos: bool
+    stop_ids: tuple[int, ...]
+    trainable: int
+    tokens: int
+    flops: float
+    first_loss: float
+    last_loss: float
+    """Nats per supervised token, first and last step."""
+    sha256: str
+
+
+@record
+class CurvePoint:
+    step: int
+    tokens: int
+    bits_per_byte: float
+
+
+@record
+class Checkpoint:
+    """A base model this package pretrained."""
+
+    name: str
+    card: ModelCard
+    train: TrainSettings
+    corpus: tuple[str, ...]
+    documents: int
+    corpus_bytes: int
+    corpus_tokens: int
+    tokens: int
+    flops: float
+    curve: tuple[CurvePoint, ...]
+    baselines: dict[str, float]
+    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
+    sha256: str
+
+
+# --- what is shipped ------------------------------------------------------------------------------
+
+
+@record
+class Artifact:
+    format: Literal["safetensors", "gguf"]
+    quantization: str
+    files: tuple[FileEntry, ...]
+    size: int
+    checks: tuple[Check, ...]
+
+
+@record
+class Converted:
+    base: str
+    adapter: str
+    artifacts: tuple[Artifact, ...]
+    skipped: tuple[str, ...]
+    """Checks that could not run here, and why."""
+
+
+@record
+class Release:
+    name: str
+    base: str
+    licence: str
+    duties: tuple[str, ...]
+    artifacts: tuple[Artifact, ...]
+    checks: tuple[Check, ...]
+    accuracy: Interval
+    files: tuple[str, ...]
+
+
+# --- records as plain values ----------------------------------------------------------------------
+
+
+def to_plain(value: Any) -> Any:
+    """A record as JSON-ready dicts, lists, strings and numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def from_plain(cls: Any, value: Any) -> Any:
+    """The inverse of `to_plain`. Raises `TypeError` or `KeyError` when the value has another form."""
+    origin = typing.get_origin(cls)
+    if dataclasses.is_dataclass(cls) and isinstance(cls, type):
+        hints = typing.get_type_hints(cls)
+        unknown = set(value) - set(hints)
+        if unknown:
+            raise KeyError(f"{cls.__name__} has no field {sorted(unknown)[0]}")
+        return cls(**{name: from_plain(hints[name], item) for name, item in value.items()})
+    if origin is tuple:
+        inner = typing.get_args(cls)
+        if inner[-1] is Ellipsis:
+            return tuple(from_plain(inner[0], item) for item in value)
+        return tuple(from_plain(kind, item) for kind, item in zip(inner, value, strict=True))
+    if origin is dict:
+        return {key: from_plain(typing.get_args(cls)[1], item) for key, item in value.items()}
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        inner = tuple(kind for kind in typing.get_args(cls) if kind is not type(None))
+        return from_plain(inner[0], value)
+    if origin is Literal:
+        if value not in typing.get_args(cls):
+            raise TypeError(f"{value!r} is not one of {typing.get_args(cls)}")
+        return value
+    if cls is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if cls is not Any and not isinstance(value, cls):
+        raise TypeError(f"{value!r} is not {cls.__name__}")
+    return value

@@ -1,0 +1,61 @@
+"""The one function family that turns text into token ids, for training, evaluation, serving and export.
+
+BOS, EOS and the border between prompt and target are decided here and nowhere else (H074). The border follows
+lm-evaluation-harness: trailing spaces of the context move to the continuation, the whole is tokenized at once,
+and the continuation's ids are what the whole has beyond the context's own ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from basewright.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Token ids with a loss mask of the same length; `mask[i]` says whether predicting `ids[i]` counts."""
+
+    ids: tuple[int, ...]
+    mask: tuple[bool, ...]
+
+
+def start(tokenizer: Tokenizer) -> list[int]:
+    """The ids every text starts with: exactly the declared BOS, once, or nothing."""
+    return [tokenizer.bos_id] if tokenizer.bos and tokenizer.bos_id is not None else []
+
+
+def prompt(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A prompt to continue."""
+    return start(tokenizer) + tokenizer.ids(text)
+
+
+def pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    """(context ids, continuation ids) whose concatenation is the tokenization of the whole text.
+
+    An empty context is conditioned on the start token, or on EOS (the separator of documents in pretraining)
+    for a tokenizer that declares none.
+    """
+    spaces = len(context) - len(context.rstrip())
+    if spaces:
+        context, continuation = context[:-spaces], context[-spaces:] + continuation
+    head = start(tokenizer)
+    if not context:
+        return head or [tokenizer.eos_id], tokenizer.ids(continuation)
+    alone, whole = tokenizer.ids(context), tokenizer.ids(context + continuation)
+    return head + whole[: len(alone)], whole[len(alone) :]
+
+
+def document(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A whole text to score or to pretrain on: start, text, EOS."""
+    return (start(tokenizer) or [tokenizer.eos_id]) + tokenizer.ids(text) + [tokenizer.eos_id]
+
+
+def example(tokenizer: Tokenizer, prompt_text: str, target: str) -> Encoded:
+    """A supervised example: loss on the target and on the EOS that ends it, never on the prompt (H065)."""
+    context, continuation = pair(tokenizer, prompt_text, target)
+    supervised = [*continuation, tokenizer.eos_id]
+    return Encoded(
+        ids=tuple(context + supervised),
+        mask=(False,) * len(context) + (True,) * len(supervised),
+    )

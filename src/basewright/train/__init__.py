@@ -1,0 +1,1 @@
+"""Change weights: one loop, one loss function per method."""

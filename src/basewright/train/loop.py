@@ -1,0 +1,216 @@
+"""The one training loop: pretraining, tuning and, later, preference losses.
+
+What it keeps: the data order is a pure function of (seed, step); a resumed run is bit for bit the run that was
+never stopped (H045, H046); the loss is weighted by supervised tokens over the whole step, whatever the
+micro-batches (H054); a loss or gradient that is not finite stops the run before the weights change (H049); stop
+signals are polled between micro-batches (H050); the two newest checkpoints are kept, each committed whole (H039).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from basewright import signals, store
+from basewright.data.pack import Packed
+from basewright.errors import Refused, StoreError
+from basewright.records import CurvePoint, Progress, TrainSettings, to_plain
+
+Rows = Callable[[int], list[Packed]]
+"""The micro-batches of a step: a pure function of the step's number."""
+Loss = Callable[[Any, Packed], torch.Tensor]
+
+
+@dataclass(slots=True)
+class State:
+    """Everything but tensors that a run needs to go on; integers and floats only, no pickle (H003)."""
+
+    step: int = 0
+    tokens: int = 0
+    first_loss: float = math.nan
+    last_loss: float = math.nan
+    curve: list[CurvePoint] = field(default_factory=list)
+
+
+def run(
+    model: Any,
+    rows: Rows,
+    loss: Loss,
+    settings: TrainSettings,
+    scratch: Path,
+    progress: Progress,
+    *,
+    identity: str,
+    validate: Callable[[Any], float] | None = None,
+    validate_every: int = 0,
+) -> State:
+    """Train the parameters of `model` that require gradients, in place, for `settings.steps` steps.
+
+    `identity` is the hash of everything else the run depends on (base, data); a checkpoint of another identity is
+    never resumed (H057). `validate` gives held-out bits per byte. Raises `Refused` on a loss that is not finite,
+    `Interrupted` after saving when asked to stop.
+    """
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise Refused("no parameter would be trained", fix="correct [tune].targets: they name no module of this model")
+    optimizer = _optimizer(list(trainable.values()), settings)
+    key = store.digest({"settings": settings, "identity": identity})
+    state = _resume(scratch, trainable, optimizer, key)
+    model.train()
+    clock, since = time.monotonic(), state.tokens
+    while state.step < settings.steps:
+        if signals.requested():
+            _save(scratch, trainable, optimizer, state, key)
+            signals.poll()
+        nats, norm, tokens = _step(model, rows(state.step), loss, settings, optimizer, state.step, trainable)
+        state.step += 1
+        state.tokens += tokens
+        state.last_loss = nats
+        if state.step == 1:
+            state.first_loss = nats
+        speed = (state.tokens - since) / (time.monotonic() - clock)
+        if validate and (state.step % validate_every == 0 or state.step == settings.steps):
+            state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=validate(model)))
+            model.train()
+        event = {"step": state.step, "loss": nats, "norm": norm, "tokens": state.tokens, "tokens_per_second": speed}
+        store.append_event(scratch / "events.jsonl", event)
+        if state.step % settings.save_every == 0 and state.step < settings.steps:
+            _save(scratch, trainable, optimizer, state, key)
+        progress(f"loss {nats:.3f} · {speed:,.0f} tokens/s", state.step, settings.steps)
+    model.eval()
+    return state
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then a cosine from the peak to `final_learning_rate`."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    floor = settings.final_learning_rate
+    return floor + (settings.learning_rate - floor) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _step(
+    model: Any,
+    micro: list[Packed],
+    loss: Loss,
+    settings: TrainSettings,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    trainable: dict[str, torch.nn.Parameter],
+) -> tuple[float, float, int]:
+    """One optimizer step. Returns nats per supervised token, the gradient norm before clipping, tokens seen."""
+    torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout and the like: a function of (seed, step) too
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, settings)
+    supervised = sum(row.supervised for row in micro)
+    total = 0.0
+    for row in micro:
+        with precision(settings.precision):
+            nats = loss(model, row)
+        (nats / supervised).backward()
+        total += nats.item()
+    norm = torch.nn.utils.clip_grad_norm_(list(trainable.values()), settings.clip).item()
+    if not (math.isfinite(total) and math.isfinite(norm)):
+        raise Refused(
+            f"step {step + 1} has loss {total / supervised} and gradient norm {norm}: the weights were not changed",
+            fix="lower the learning rate in the recipe, then run the same command again",
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total / supervised, norm, sum(len(row.ids) for row in micro)
+
+
+def precision(name: str) -> Any:
+    """Autocast for `bfloat16` (weights and optimizer stay float32), nothing for `float32`."""
+    return torch.autocast("cpu", dtype=torch.bfloat16) if name == "bfloat16" else nullcontext()
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW; no weight decay on vectors (norms), as in GPT-3."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, betas=settings.betas)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+def _save(
+    scratch: Path,
+    trainable: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    key: str,
+) -> None:
+    tensors = {f"weight/{name}": p.detach().contiguous() for name, p in trainable.items()}
+    for name, p in trainable.items():
+        for slot, value in optimizer.state[p].items():
+            tensors[f"{slot}/{name}"] = value.detach().contiguous()
+    store.reserve(scratch, sum(t.numel() * t.element_size() for t in tensors.values()))
+    half = scratch / "checkpoint.part"
+    half.mkdir(exist_ok=True)
+    save_file(tensors, half / "tensors.safetensors")
+    values = to_plain(
+        {
+            "step": state.step,
+            "tokens": state.tokens,
+            "first_loss": state.first_loss,
+            "last_loss": state.last_loss,
+            "curve": state.curve,
+            "key": key,
+        }
+    )
+    store.write_json(half / "state.json", values)
+    store.commit(half, scratch / f"step-{state.step:08d}")
+    for old in sorted(scratch.glob("step-????????"))[:-2]:
+        _remove(old)
+
+
+def _resume(
+    scratch: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, key: str
+) -> State:
+    """Load the newest whole checkpoint of this very run, or start at step 0."""
+    for folder in sorted(scratch.glob("step-????????"), reverse=True):
+        if store.faults(folder):
+            continue
+        values = store.read_json(folder / "state.json")
+        if values["key"] != key:
+            raise StoreError(
+                f"{folder.name} belongs to a run with other settings or data", fix=f"remove {scratch} and run again"
+            )
+        _load(folder / "tensors.safetensors", trainable, optimizer)
+        curve = [CurvePoint(**point) for point in values["curve"]]
+        return State(values["step"], values["tokens"], values["first_loss"], values["last_loss"], curve)
+    return State()
+
+
+def _load(path: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    """Every trainable tensor and every optimizer slot, by name; a missing or an extra one is an error (H047)."""
+    with safe_open(path, framework="pt") as file, torch.no_grad():
+        names = set(file.keys())
+        for name, p in trainable.items():
+            p.copy_(file.get_tensor(f"weight/{name}"))
+            names.discard(f"weight/{name}")
+            slots = {key.split("/", 1)[0] for key in names if key.endswith("/" + name)}
+            optimizer.state[p] = {slot: file.get_tensor(f"{slot}/{name}") for slot in slots}
+            names -= {f"{slot}/{name}" for slot in slots}
+        if names:
+            raise StoreError(f"the checkpoint holds {sorted(names)[0]}, which this model has not", fix=f"remove {path.parent}")
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()

@@ -1,0 +1,283 @@
+"""Make a base model from scratch: tokenizer, corpus, decoder, training, card. What it learned is measured held out."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from basewright import store
+from basewright.data.corpora import documents
+from basewright.data.pack import Order, Packed, pack
+from basewright.engine.torch_lm import TorchLM
+from basewright.errors import DataError
+from basewright.records import (
+    Checkpoint,
+    ModelCard,
+    Progress,
+    Shape,
+    Source,
+    TrainSettings,
+    record,
+)
+from basewright.store import Work
+from basewright.text import encode
+from basewright.text.encode import Encoded
+from basewright.text.tokenizer import Tokenizer, open_tokenizer
+from basewright.train import attention, loop, losses
+
+END = "<|endoftext|>"
+PAD = "<|pad|>"
+"""Not EOS: a model whose padding is its EOS cannot be taught to stop (H065)."""
+
+
+@record
+class Corpus:
+    """Files and folders to learn from, those held out, and what each may be used under."""
+
+    paths: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    exclude: tuple[str, ...]
+    held_out: tuple[str, ...]
+    """Read from nowhere else: what is held out is never learned from, also where it lies inside `paths`."""
+    max_bytes: int
+    held_out_bytes: int
+    sources: tuple[Source, ...]
+
+
+@record
+class PretrainSettings:
+    name: str
+    licence: str
+    languages: tuple[str, ...]
+    corpus: Corpus
+    vocabulary: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    feed_forward: int
+    context: int
+    train: TrainSettings
+    validate_every: int
+
+
+def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progress) -> Checkpoint:
+    """Write a standard Hugging Face folder (bfloat16 safetensors, tokenizer, config) into `work.out`.
+
+    `root` is what relative corpus paths start from. Resumes from `work.scratch` after a kill.
+    """
+    corpus_of = settings.corpus
+    texts = _read(corpus_of.paths, corpus_of.exclude + corpus_of.held_out, corpus_of.max_bytes, corpus_of.suffixes, root)
+    held = _read(corpus_of.held_out, (), corpus_of.held_out_bytes, corpus_of.suffixes, root)
+    _train_tokenizer(texts, settings.vocabulary, settings.context, work.scratch)
+    tokenizer = open_tokenizer(work.scratch)
+    corpus = _tokenize(texts, tokenizer, settings.context, work.scratch, progress)
+    order = Order(corpus.lengths, settings.train.micro_tokens, settings.train.batch_tokens, settings.train.seed)
+    model = _new_model(settings, tokenizer)
+    held_bytes = sum(len(text.encode()) for text in held)
+
+    def rows(step: int) -> list[Packed]:
+        return [pack([corpus.example(i) for i in micro]) for micro in order.step(step)]
+
+    def validate(trained: Any) -> float:
+        with loop.precision(settings.train.precision):
+            scored = TorchLM(name=settings.name, model=_plain_attention(trained.eval()), tokenizer=tokenizer)
+            nats = -sum(scored.rolling(held))
+        trained.set_attn_implementation(attention.NAME)
+        return nats / math.log(2) / held_bytes
+
+    state = loop.run(
+        model,
+        rows,
+        losses.next_token,
+        settings.train,
+        work.scratch,
+        progress,
+        identity=store.digest({"settings": settings, "corpus": corpus.digest}),
+        validate=validate,
+        validate_every=settings.validate_every,
+    )
+    _write(model, work)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Checkpoint(
+        name=settings.name,
+        card=_card(settings, parameters, state.tokens),
+        train=settings.train,
+        corpus=settings.corpus.paths,
+        documents=len(texts),
+        corpus_bytes=sum(len(text.encode()) for text in texts),
+        corpus_tokens=len(corpus.ids),
+        tokens=state.tokens,
+        flops=6.0 * parameters * state.tokens,
+        curve=tuple(state.curve),
+        baselines=_baselines(held),
+        sha256=store.sha256_of(work.out / "model.safetensors"),
+    )
+
+
+# --- corpus ---------------------------------------------------------------------------------------
+
+
+def _read(
+    paths: tuple[str, ...], exclude: tuple[str, ...], limit: int, suffixes: tuple[str, ...], root: Path
+) -> list[str]:
+    """Documents up to `limit` bytes, the same share of each path, so that no source crowds out another."""
+    texts: list[str] = []
+    left_out = {_place(path, root) for path in exclude}
+    for path in paths:
+        left = limit // len(paths)
+        for text in documents(_place(path, root), suffixes, left_out):
+            if left <= 0:
+                break
+            if text.strip():
+                texts.append(text[:left])
+                left -= len(text.encode())
+    if not texts:
+        raise DataError("the corpus holds no document", fix="correct [corpus].paths and [corpus].suffixes")
+    return texts
+
+
+def _place(path: str, root: Path) -> Path:
+    """`{stdlib}` is the running interpreter's own standard library; other paths start from the recipe's folder."""
+    return root / path.replace("{stdlib}", sysconfig.get_path("stdlib"))
+
+
+class _Corpus:
+    """Token ids of all documents on disk as uint16 or uint32, cut into windows that never cross a document."""
+
+    def __init__(self, ids: NDArray[Any], starts: NDArray[np.int64], lengths: tuple[int, ...]) -> None:
+        self.ids = ids
+        self.starts = starts
+        self.lengths = lengths
+        self.digest = store.digest([len(ids), int(np.asarray(ids, dtype=np.int64).sum()), len(lengths)])
+
+    def example(self, segment: int) -> Encoded:
+        start, length = int(self.starts[segment]), self.lengths[segment]
+        ids = tuple(int(i) for i in self.ids[start : start + length])
+        return Encoded(ids, (True,) * length)
+
+
+def _tokenize(texts: list[str], tokenizer: Tokenizer, context: int, scratch: Path, progress: Progress) -> _Corpus:
+    path = scratch / "corpus.npy"
+    kind = np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    every: list[NDArray[Any]] = []
+    starts: list[int] = []
+    lengths: list[int] = []
+    position = 0
+    for done, text in enumerate(texts):
+        ids = np.array(encode.document(tokenizer, text), dtype=kind)
+        for begin in range(0, len(ids) - 1, context):
+            starts.append(position + begin)
+            lengths.append(min(context, len(ids) - begin))
+        every.append(ids)
+        position += len(ids)
+        progress("documents tokenized", done + 1, len(texts))
+    np.save(path, np.concatenate(every))
+    return _Corpus(np.load(path, mmap_mode="r"), np.array(starts), tuple(lengths))
+
+
+def _baselines(held: list[str]) -> dict[str, float]:
+    """Bits per byte that need no model: uniform bytes, and `xz -6` over the held-out text in one piece."""
+    whole = "".join(held).encode()
+    return {"uniform": 8.0, "xz -6": 8 * len(lzma.compress(whole, preset=6)) / len(whole)}
+
+
+# --- tokenizer and model --------------------------------------------------------------------------
+
+
+def _train_tokenizer(texts: list[str], vocabulary: int, context: int, folder: Path) -> None:
+    """Byte-level BPE with GPT-2's pre-tokenization, which llama.cpp knows by name; every text starts with END."""
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator((text[i : i + 100_000] for text in texts for i in range(0, len(text), 100_000)), trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", pair=f"{END} $A {END} $B", special_tokens=[(END, backend.token_to_id(END))]
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END,
+        "eos_token": END,
+        "pad_token": PAD,
+        "model_max_length": context,
+        "clean_up_tokenization_spaces": False,
+    }
+    store.write_json(folder / "tokenizer_config.json", config)
+
+
+def _new_model(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
+    attention.install()
+    config = LlamaConfig(
+        vocab_size=tokenizer.size,
+        hidden_size=settings.width,
+        intermediate_size=settings.feed_forward,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.kv_heads,
+        max_position_embeddings=settings.context,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=tokenizer.pad_id,
+    )
+    torch.manual_seed(settings.train.seed)
+    model = LlamaForCausalLM(config).float()
+    model.set_attn_implementation(attention.NAME)
+    return model
+
+
+def _plain_attention(model: Any) -> Any:
+    model.set_attn_implementation("sdpa")
+    return model
+
+
+def _write(model: Any, work: Work) -> None:
+    _plain_attention(model).to(torch.bfloat16).save_pretrained(work.out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (work.out / name).write_bytes((work.scratch / name).read_bytes())
+    (work.out / "events.jsonl").write_bytes((work.scratch / "events.jsonl").read_bytes())
+
+
+def _card(settings: PretrainSettings, parameters: int, tokens: int) -> ModelCard:
+    return ModelCard(
+        id=settings.name,
+        family="foundling" if settings.name.startswith("foundling") else settings.name,
+        kind="decoder",
+        nature="base",
+        location=".",
+        licence=settings.licence,
+        parameters=parameters,
+        shape=Shape(
+            layers=settings.layers,
+            width=settings.width,
+            heads=settings.heads,
+            kv_heads=settings.kv_heads,
+            head_dim=settings.width // settings.heads,
+            feed_forward=settings.feed_forward,
+            vocabulary=settings.vocabulary,
+            tied=True,
+        ),
+        precision="bfloat16",
+        context=settings.context,
+        languages=settings.languages,
+        tokens_seen=tokens,
+        sources=settings.corpus.sources,
+        curated=False,
+    )
