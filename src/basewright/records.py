@@ -417,6 +417,39 @@ class Adapter:
 
 
 @record
+class Corpus:
+    """Files and folders to learn from, those held out, and what each may be used under."""
+
+    paths: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    exclude: tuple[str, ...]
+    held_out: tuple[str, ...]
+    """Read from nowhere else: what is held out is never learned from, also where it lies inside `paths`."""
+    max_bytes: int
+    held_out_bytes: int
+    sources: tuple[Source, ...]
+
+
+@record
+class PretrainSettings:
+    """A decoder of the Llama family, made from scratch."""
+
+    name: str
+    licence: str
+    languages: tuple[str, ...]
+    corpus: Corpus
+    vocabulary: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    feed_forward: int
+    context: int
+    train: TrainSettings
+    validate_every: int
+
+
+@record
 class CurvePoint:
     step: int
     tokens: int

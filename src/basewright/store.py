@@ -291,7 +291,9 @@ def load(folder: Path, cls: type[R]) -> Made[R]:
             raise TypeError(f"it holds a {raw['type']}, not a {cls.__name__}")
         return Made(record=from_plain(cls, raw["record"]), stamp=from_plain(Stamp, raw["stamp"]), folder=folder)
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{folder.name}/{RECORD} cannot be read: {error}", fix="remove that folder and run again") from error
+        raise StoreError(
+            f"{folder.name}/{RECORD} cannot be read: {error}", fix="remove that folder and run again"
+        ) from error
 
 
 # --- events ---------------------------------------------------------------------------------------

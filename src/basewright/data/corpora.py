@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 from basewright.errors import DataError
 
@@ -54,11 +54,11 @@ def _file(path: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
             yield file.read(MAX_DOCUMENT).decode("utf-8")
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BinaryIO:
     if path.name.endswith(".xz"):
-        return lzma.open(path, "rb")
+        return cast(BinaryIO, lzma.open(path, "rb"))
     if path.name.endswith(".gz"):
-        return gzip.open(path, "rb")
+        return cast(BinaryIO, gzip.open(path, "rb"))
     return path.open("rb")
 
 

@@ -94,6 +94,16 @@ def check_length(length: int, context: int) -> None:
         )
 
 
+def pairs(tokenizer: Tokenizer, context: int, requests: Sequence[Request]) -> list[list[tuple[list[int], list[int]]]]:
+    """(context ids, continuation ids) for every continuation of every request; an empty text has no ids, and so
+    the log-likelihood 0. Raises `DataError` for one that is longer than the model's context."""
+    found = [[encode.pair(tokenizer, r.context, c) if c else ([], []) for c in r.continuations] for r in requests]
+    for request in found:
+        for before, after in request:
+            check_length(len(before) + len(after), context)
+    return found
+
+
 def windows(ids: Sequence[int], first: int, context: int) -> Iterator[tuple[list[int], list[int]]]:
     """(inputs, targets) that predict each id exactly once, as lm-evaluation-harness rolls: the first window starts
     from `first` (BOS or EOS); every later one from the last id before it, and the last is moved left to be full."""

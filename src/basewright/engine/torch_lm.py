@@ -15,23 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils.logging import disable_progress_bar
 
 from basewright import signals
-from basewright.engine import stream
-from basewright.engine.lm import Piece, Request, Sampling, Token, check_length, whole_text, windows
+from basewright.engine import draw, scoring, stream
+from basewright.engine.lm import Piece, Request, Sampling, pairs
 from basewright.records import Progress, silent
-from basewright.text import encode
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 
 SHARES = {"llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gemma", "olmo", "olmo2", "phi", "stablelm", "smollm3"}
 """Model types with rotary positions and full attention, for which the tree mask is exact."""
+ROPES = {"default", "linear", "llama3", "yarn"}
+"""Kinds of rotary positions whose angles do not depend on how long the text is."""
 BATCH_TOKENS = 4096
 
 
 def load_model(folder: Path, precision: str = "float32", attention: str = "sdpa") -> Any:
     """A decoder with its weights from safetensors, on the CPU, in eval mode. Never remote code, never the network."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    disable_progress_bar()  # all that people see is printed by the command line
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, precision),
@@ -50,9 +54,10 @@ def open_lm(folder: Path, name: str, precision: str = "float32") -> TorchLM:
 
 @dataclass(slots=True)
 class _Row:
-    """One request as ids: what is left of its context after the shared prefix, then its branches."""
+    """What is left of a context after the shared prefix, and its branches with their places in the answer."""
 
     request: int
+    places: list[int]
     suffix: list[int]
     branches: list[list[int]]
 
@@ -76,34 +81,39 @@ class TorchLM:
     def context(self) -> int:
         return int(self.model.config.max_position_embeddings)
 
-    # --- log-likelihood of continuations ---
+    # --- log-likelihood ---
+
+    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
+        if not _shares(self.model.config):
+            return scoring.loglikelihood(self.tokenizer, self.context, self._score, requests, progress)
+        rows = _rows(pairs(self.tokenizer, self.context, requests))
+        answers = [[0.0] * len(request.continuations) for request in requests]
+        for done, (row, values) in enumerate(self._shared(rows)):
+            for place, value in zip(row.places, values, strict=True):
+                answers[row.request][place] = value
+            progress("items scored", done + 1, len(rows))
+        return [tuple(answer) for answer in answers]
+
+    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
+        return scoring.rolling(self.tokenizer, self.context, self._score, texts, progress)
 
     @torch.inference_mode()
-    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
-        pairs = [[encode.pair(self.tokenizer, r.context, c) for c in r.continuations] for r in requests]
-        for request in pairs:
-            for context, continuation in request:
-                check_length(len(context) + len(continuation), self.context)
-        if self.model.config.model_type in SHARES:
-            contexts = [request[0][0] for request in pairs if request]
-            prefix = _common_prefix(contexts)
-            rows = [
-                _Row(i, request[0][0][len(prefix) :], [continuation for _, continuation in request])
-                for i, request in enumerate(pairs)
-                if request
-            ]
-            return self._shared(prefix, rows, len(requests), progress)
-        rows = [_Row(i, context, [cont]) for i, request in enumerate(pairs) for context, cont in request]
-        return self._plain(rows, len(requests), progress)
+    def _score(self, before: list[int], targets: list[int]) -> float:
+        """Log-likelihood of `targets` after `before`, by one forward pass over both."""
+        ids_1T = torch.tensor([before + targets[:-1]])
+        logits_KV = self.model(input_ids=ids_1T).logits[0, -len(targets) :].float()
+        return float(_picked(logits_KV, targets).sum())
 
-    def _shared(self, prefix: list[int], rows: list[_Row], count: int, progress: Progress) -> list[tuple[float, ...]]:
+    @torch.inference_mode()
+    def _shared(self, rows: list[_Row]) -> Iterator[tuple[_Row, list[float]]]:
+        prefix = _common_prefix([row.suffix for row in rows])
+        for row in rows:
+            row.suffix = row.suffix[len(prefix) :]
         keys_values = self._prefill(prefix)
-        answers: list[tuple[float, ...]] = [()] * count
-        done = 0
         for batch in _batches(rows):
             signals.poll()
             ids_BQ, positions_BQ, mask_B1QK = _tree(batch, len(prefix))
-            hidden_BQD = self.model.model(
+            hidden_BQD = self.model.base_model(
                 input_ids=ids_BQ,
                 position_ids=positions_BQ,
                 attention_mask=mask_B1QK,
@@ -111,18 +121,15 @@ class TorchLM:
                 use_cache=True,
             ).last_hidden_state
             for b, row in enumerate(batch):
-                answers[row.request] = self._score(hidden_BQD[b], row)
-            done += len(batch)
-            progress("items scored", done, len(rows))
-        return answers
+                yield row, self._branches(hidden_BQD[b], row)
 
     def _prefill(self, prefix: list[int]) -> Any:
         if not prefix:
             return None
         ids_1P = torch.tensor([prefix])
-        return self.model.model(input_ids=ids_1P, use_cache=True).past_key_values
+        return self.model.base_model(input_ids=ids_1P, use_cache=True).past_key_values
 
-    def _score(self, hidden_QD: torch.Tensor, row: _Row) -> tuple[float, ...]:
+    def _branches(self, hidden_QD: torch.Tensor, row: _Row) -> list[float]:
         """Log-likelihood of each branch: its first token from the last context position, the others from its own."""
         at: list[int] = []
         targets: list[int] = []
@@ -131,87 +138,59 @@ class TorchLM:
             at += [len(row.suffix) - 1, *range(offset, offset + len(branch) - 1)]
             targets += branch
             offset += len(branch) - 1
-        logprobs_KV = self.model.lm_head(hidden_QD[at]).float().log_softmax(-1)
-        picked = logprobs_KV[torch.arange(len(targets)), torch.tensor(targets)].double()
-        return tuple(float(part.sum()) for part in picked.split([len(branch) for branch in row.branches]))
-
-    def _plain(self, rows: list[_Row], count: int, progress: Progress) -> list[tuple[float, ...]]:
-        answers: list[list[float]] = [[] for _ in range(count)]
-        for done, row in enumerate(rows):
-            signals.poll()
-            ids = row.suffix + row.branches[0]
-            logprobs_QV = self.model(input_ids=torch.tensor([ids[:-1]])).logits[0].float().log_softmax(-1)
-            at = range(len(row.suffix) - 1, len(ids) - 1)
-            answers[row.request].append(float(logprobs_QV[at, row.branches[0]].double().sum()))
-            progress("items scored", done + 1, len(rows))
-        return [tuple(answer) for answer in answers]
-
-    # --- log-likelihood of whole texts ---
-
-    @torch.inference_mode()
-    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
-        answers = []
-        for done, text in enumerate(texts):
-            first, ids = whole_text(self.tokenizer, text)
-            total = 0.0
-            for inputs, targets in windows(ids, first, self.context):
-                signals.poll()
-                logits_TV = self.model(input_ids=torch.tensor([inputs])).logits[0, -len(targets) :].float()
-                picked_T = logits_TV.log_softmax(-1)[torch.arange(len(targets)), torch.tensor(targets)]
-                total += float(picked_T.double().sum())
-            answers.append(total)
-            progress("texts scored", done + 1, len(texts))
-        return answers
+        picked: Any = _picked(self.model.get_output_embeddings()(hidden_QD[at]).float(), targets)
+        return [float(part.sum()) for part in picked.split([len(branch) for branch in row.branches])]
 
     # --- generation ---
 
     def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
-        ids = encode.prompt(self.tokenizer, prompt) or [self.tokenizer.eos_id]
-        check_length(len(ids) + 1, self.context)
-        room = min(sampling.max_tokens, self.context - len(ids))
-        return stream.pieces(self.tokenizer, self._tokens(ids, room, sampling), sampling)
+        return stream.generate(self.tokenizer, self.context, self._predictor(), prompt, sampling)
 
-    def _tokens(self, ids: list[int], room: int, sampling: Sampling) -> Iterator[Token]:
-        generator = torch.Generator().manual_seed(sampling.seed)
-        cache, step = None, ids
-        for _ in range(room):
-            signals.poll()
+    def _predictor(self) -> draw.Predict:
+        """A `draw.Predict` that remembers the keys and values of what it has seen."""
+        cache: Any = None
+        seen = 0
+
+        def predict(ids: list[int]) -> NDArray[Any]:
+            nonlocal cache, seen
+            new_1T = torch.tensor([ids[seen:]])
             with torch.inference_mode():
-                out = self.model(input_ids=torch.tensor([step]), past_key_values=cache, use_cache=True)
-            cache, logprobs_V = out.past_key_values, out.logits[0, -1].float().log_softmax(-1)
-            chosen = _sample(logprobs_V, sampling, generator)
-            yield self._token(chosen, logprobs_V, sampling.logprobs)
-            if chosen == self.tokenizer.eos_id:
-                return
-            step = [chosen]
+                out = self.model(input_ids=new_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                logits_V = out.logits[0, -1].float().numpy()
+            cache, seen = out.past_key_values, len(ids)
+            return draw.log_softmax(logits_V)
 
-    def _token(self, chosen: int, logprobs_V: torch.Tensor, top: int) -> Token:
-        values, ids = logprobs_V.topk(top)
-        names = self.tokenizer.pieces(ids.tolist())
-        return Token(
-            id=chosen,
-            text=self.tokenizer.pieces([chosen])[0],
-            logprob=float(logprobs_V[chosen]),
-            top=tuple(zip(names, values.tolist(), strict=True)),
-        )
+        return predict
 
 
-def _sample(logprobs_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Greedy at temperature 0, else nucleus sampling (Holtzman et al. 2020) from the tempered distribution."""
-    if sampling.temperature == 0:
-        return int(logprobs_V.argmax())
-    probabilities_V = (logprobs_V / sampling.temperature).softmax(-1)
-    ordered_V, ids_V = probabilities_V.sort(descending=True, stable=True)
-    before_V = ordered_V.cumsum(-1) - ordered_V
-    ordered_V[before_V >= sampling.top_p] = 0
-    return int(ids_V[torch.multinomial(ordered_V, 1, generator=generator)])
+def _picked(logits_KV: torch.Tensor, targets: list[int]) -> torch.Tensor:
+    """(K,) float64 log-probabilities of the targets."""
+    return logits_KV.log_softmax(-1)[torch.arange(len(targets)), torch.tensor(targets)].double()
 
 
-def _common_prefix(contexts: Sequence[Sequence[int]]) -> list[int]:
+def _shares(config: Any) -> bool:
+    """Whether the tree mask is exact: rotary positions that do not depend on the length, attention over everything."""
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    return config.model_type in SHARES and not getattr(config, "sliding_window", None) and rope in ROPES
+
+
+def _rows(requests: Sequence[Sequence[tuple[list[int], list[int]]]]) -> list[_Row]:
+    """One row for each request, or more where a continuation changes the ids of its context's end."""
+    rows = []
+    for number, request in enumerate(requests):
+        trees: dict[tuple[int, ...], list[int]] = {}
+        for place, (context, continuation) in enumerate(request):
+            if continuation:
+                trees.setdefault(tuple(context), []).append(place)
+        rows += [_Row(number, places, list(ids), [request[p][1] for p in places]) for ids, places in trees.items()]
+    return rows
+
+
+def _common_prefix(contexts: Sequence[list[int]]) -> list[int]:
     """The ids all contexts begin with, always leaving each at least one id of its own to predict from."""
     if not contexts:
         return []
-    low, high = min(contexts), max(contexts)
+    low, high = min(contexts, key=tuple), max(contexts, key=tuple)
     limit = min(len(context) for context in contexts) - 1
     shared = 0
     while shared < limit and low[shared] == high[shared]:

@@ -43,7 +43,10 @@ def pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[in
     if not context:
         return head or [tokenizer.eos_id], tokenizer.ids(continuation)
     alone, whole = tokenizer.ids(context), tokenizer.ids(context + continuation)
-    return head + whole[: len(alone)], whole[len(alone) :]
+    border = len(alone)
+    if continuation and border >= len(whole):  # merged into the context's last token, which then is what is scored
+        border = max(0, len(whole) - 1)
+    return head + whole[:border] or [tokenizer.eos_id], whole[border:]
 
 
 def document(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -50,7 +50,7 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     try:
         backend = Backend.from_file(str(path))
         config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-    except Exception as error:  # noqa: BLE001 - the library raises bare Exception
+    except Exception as error:
         raise ModelFileError(
             f"the tokenizer of {folder.name} cannot be read: {error}", fix="pull the model again, or check the folder"
         ) from error

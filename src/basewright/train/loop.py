@@ -207,7 +207,9 @@ def _load(path: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch
             optimizer.state[p] = {slot: file.get_tensor(f"{slot}/{name}") for slot in slots}
             names -= {f"{slot}/{name}" for slot in slots}
         if names:
-            raise StoreError(f"the checkpoint holds {sorted(names)[0]}, which this model has not", fix=f"remove {path.parent}")
+            raise StoreError(
+                f"the checkpoint holds {sorted(names)[0]}, which this model has not", fix=f"remove {path.parent}"
+            )
 
 
 def _remove(folder: Path) -> None:

@@ -23,11 +23,9 @@ from basewright.errors import DataError
 from basewright.records import (
     Checkpoint,
     ModelCard,
+    PretrainSettings,
     Progress,
     Shape,
-    Source,
-    TrainSettings,
-    record,
 )
 from basewright.store import Work
 from basewright.text import encode
@@ -40,44 +38,15 @@ PAD = "<|pad|>"
 """Not EOS: a model whose padding is its EOS cannot be taught to stop (H065)."""
 
 
-@record
-class Corpus:
-    """Files and folders to learn from, those held out, and what each may be used under."""
-
-    paths: tuple[str, ...]
-    suffixes: tuple[str, ...]
-    exclude: tuple[str, ...]
-    held_out: tuple[str, ...]
-    """Read from nowhere else: what is held out is never learned from, also where it lies inside `paths`."""
-    max_bytes: int
-    held_out_bytes: int
-    sources: tuple[Source, ...]
-
-
-@record
-class PretrainSettings:
-    name: str
-    licence: str
-    languages: tuple[str, ...]
-    corpus: Corpus
-    vocabulary: int
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    feed_forward: int
-    context: int
-    train: TrainSettings
-    validate_every: int
-
-
 def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progress) -> Checkpoint:
     """Write a standard Hugging Face folder (bfloat16 safetensors, tokenizer, config) into `work.out`.
 
     `root` is what relative corpus paths start from. Resumes from `work.scratch` after a kill.
     """
     corpus_of = settings.corpus
-    texts = _read(corpus_of.paths, corpus_of.exclude + corpus_of.held_out, corpus_of.max_bytes, corpus_of.suffixes, root)
+    texts = _read(
+        corpus_of.paths, corpus_of.exclude + corpus_of.held_out, corpus_of.max_bytes, corpus_of.suffixes, root
+    )
     held = _read(corpus_of.held_out, (), corpus_of.held_out_bytes, corpus_of.suffixes, root)
     _train_tokenizer(texts, settings.vocabulary, settings.context, work.scratch)
     tokenizer = open_tokenizer(work.scratch)
@@ -123,6 +92,16 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
         baselines=_baselines(held),
         sha256=store.sha256_of(work.out / "model.safetensors"),
     )
+
+
+def fingerprint(settings: PretrainSettings, root: Path) -> str:
+    """Names and sizes of every file of the corpus: with the settings, what a run is cached by."""
+    found = []
+    for path in (*settings.corpus.paths, *settings.corpus.held_out):
+        place = _place(path, root)
+        files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+        found += [(file.name, file.stat().st_size) for file in files if file.exists()]
+    return store.digest(found)
 
 
 # --- corpus ---------------------------------------------------------------------------------------
@@ -206,7 +185,9 @@ def _train_tokenizer(texts: list[str], vocabulary: int, context: int, folder: Pa
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator((text[i : i + 100_000] for text in texts for i in range(0, len(text), 100_000)), trainer)
+    backend.train_from_iterator(
+        (text[i : i + 100_000] for text in texts for i in range(0, len(text), 100_000)), trainer
+    )
     backend.post_processor = processors.TemplateProcessing(
         single=f"{END} $A", pair=f"{END} $A {END} $B", special_tokens=[(END, backend.token_to_id(END))]
     )

@@ -1,0 +1,1 @@
+"""Candidates to one winner by evidence, or an honest tie."""

@@ -1,0 +1,76 @@
+"""`basewright`: finds the one command that was asked for and imports only that."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from basewright import __version__, signals
+from basewright.cli import fail
+from basewright.errors import UsageError, nearest
+
+COMMANDS = {
+    "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
+    "complete": "continue a prompt with a base model, raw or few-shot",
+    "serve": "answer on /v1/completions with what was built",
+    "runs": "list what has been made, newest first",
+    "pretrain": "make a base model from scratch",
+}
+
+WELCOME = """\
+Basewright: from base model to your model, every step proven.
+
+  basewright build RECIPE.toml     choose, tune, prove and ship, by evidence
+  basewright serve NAME            answer with what was built
+  basewright complete MODEL TEXT   ask a base model
+  basewright --help                every command
+
+Next: basewright build examples/contract-clauses.toml"""
+
+
+class Table(click.Group):
+    """A group whose help is the table above; a command's module is imported when it is the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            raise UsageError(
+                f"there is no command {cmd_name!r}; {nearest(cmd_name, COMMANDS)}", fix="basewright --help lists them"
+            )
+        command = importlib.import_module(f"basewright.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=Table,
+    invoke_without_command=True,
+    help="From base model to your model, every step proven.",
+    epilog="Results go to stdout, hints to stderr. Every command takes --json.",
+)
+@click.version_option(__version__, prog_name="basewright")
+@click.pass_context
+def basewright(ctx: click.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        click.echo(WELCOME)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script. Exits with the code of the error tree; prints no traceback for a person's mistake."""
+    signals.install()
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    options: dict[str, Any] = {"standalone_mode": False, "prog_name": "basewright"}
+    return fail.guarded(lambda: basewright.main(arguments, **options), as_json="--json" in arguments)

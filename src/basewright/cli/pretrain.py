@@ -1,0 +1,59 @@
+"""`basewright pretrain`: make a base model from scratch, from a recipe of corpus, shape and schedule."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from basewright.cli import show
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--corpora",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="What corpus paths start from [default: the recipe's folder].",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the model to this new folder.")
+@show.runs_option
+@show.json_option
+def command(recipe: Path, corpora: Path | None, out: Path | None, runs: Path, as_json: bool) -> None:
+    """Train the tokenizer and the decoder that RECIPE describes, and measure it on held-out text.
+
+    \b
+    basewright pretrain examples/pretrain-tiny.toml
+    """
+    from basewright import recipe as recipes
+    from basewright.errors import UsageError
+    from basewright.records import Checkpoint
+    from basewright.train import pretrain
+
+    settings = recipes.read_pretrain(recipe)
+    root = corpora or recipe.absolute().parent
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists", fix="name a new folder with --out")
+    with show.progress("pretrain") as progress:
+        made, cached = show.open_store(runs).make(
+            "checkpoint",
+            {"settings": settings, "corpus": pretrain.fingerprint(settings, root)},
+            Checkpoint,
+            lambda work: pretrain.pretrain(settings, root, work, progress),
+        )
+    if out is not None:
+        shutil.copytree(made.folder, out)
+    record = made.record
+    lines = [
+        f"{record.name}: {record.card.parameters:,} parameters, {record.tokens:,} tokens, {record.flops:.2g} FLOPs"
+        + (" (cached)" if cached else ""),
+        *(
+            f"  step {p.step:>6}  {p.tokens:>12,} tokens  {p.bits_per_byte:.4f} bits/byte held out"
+            for p in record.curve
+        ),
+        *(f"  {name:<9} {value:.4f} bits/byte on the same text" for name, value in record.baselines.items()),
+        f"Folder    {out or made.folder}",
+    ]
+    show.result("\n".join(lines), record, as_json)
+    show.hint(f"\nNext      basewright complete {out or made.folder} 'Once upon a time'")

@@ -1,0 +1,1 @@
+"""Change form: merge an adapter, write GGUF, quantize. What comes out is compared with what went in, in numbers."""

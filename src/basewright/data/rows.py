@@ -1,0 +1,100 @@
+"""Labelled rows from JSON lines or CSV, each accounted for; a fault names its file and line."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from basewright.errors import DataError
+from basewright.records import Item
+
+
+def read(path: Path) -> list[Item]:
+    """All rows of a file as items, in its order. Raises `DataError` with the line and what to do."""
+    text = _text(path)
+    parse = {".jsonl": _jsonl, ".csv": _csv}.get(path.suffix)
+    if parse is None:
+        raise DataError(f"{path.name} is neither .jsonl nor .csv", fix="save the rows as JSON lines or CSV")
+    items = [_item(path.name, line, row) for line, row in parse(path.name, text)]
+    if not items:
+        raise DataError(f"{path.name} holds no rows", fix='write rows like {"text": "…", "label": "…"} into it')
+    return items
+
+
+def identity(text: str) -> str:
+    """An item's id: a hash of its text alone, so that the split never moves when rows are added or reordered."""
+    return hashlib.sha256(normal(text).encode()).hexdigest()[:16]
+
+
+def normal(text: str) -> str:
+    """Case and runs of white space do not make another text."""
+    return " ".join(text.casefold().split())
+
+
+def check_labels(items: list[Item], where: str) -> tuple[str, ...]:
+    """The labels in order. Raises `DataError` for fewer than two, or one that is seen only once."""
+    counts = Counter(item.label for item in items)
+    if len(counts) < 2:
+        raise DataError(f"{where} has one label only; there is nothing to tell apart", fix="add rows of another label")
+    for label, count in sorted(counts.items()):
+        if count == 1:
+            raise DataError(
+                f"label {label!r} is seen once in {where}: it cannot be both learned and tested",
+                fix="add rows with that label, or correct it if it is a slip",
+            )
+    return tuple(sorted(counts))
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path.name} cannot be read: {error.strerror}", fix="correct [task].data in the recipe"
+        ) from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path.name} line {line} is not UTF-8 (byte {error.start})", fix="save the file as UTF-8"
+        ) from error
+
+
+def _jsonl(name: str, text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name} line {number} is not JSON: {error}", fix="correct that line") from error
+
+
+def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{name} line {reader.line_num} is not CSV: {error}", fix="correct that line") from error
+
+
+def _item(name: str, line: int, row: Any) -> Item:
+    if not isinstance(row, dict):
+        raise DataError(f"{name} line {line} is no object with a text and a label", fix="correct that line")
+    values = {}
+    for field in ("text", "label"):
+        value = row.get(field)
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(
+                f"{name} line {line} has no {field}", fix=f"give every row a {field}; rows without one cannot be used"
+            )
+        values[field] = value.strip()
+    return Item(id=identity(values["text"]), text=values["text"], label=values["label"])

@@ -1,0 +1,1 @@
+"""Tasks to scores with intervals; every score says how it was made."""

@@ -1,0 +1,88 @@
+"""Classification by log-likelihood: the label whose continuation the model finds likeliest."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from basewright.data.task import shots as pick_shots
+from basewright.engine.lm import LM, Request
+from basewright.errors import UsageError
+from basewright.records import Comparison, How, Item, ItemScore, Progress, Scores, Task, silent
+from basewright.stats import intervals, paired
+from basewright.text import encode
+from basewright.text import layout as layouts
+
+NORMALISATION = "sum of token log-likelihoods"
+
+
+def run(
+    lm: LM,
+    task: Task,
+    split: Literal["choose", "test"],
+    *,
+    model: str,
+    few_shot: bool,
+    confidence: float = 0.95,
+    progress: Progress = silent,
+) -> Scores:
+    """Score `lm` on a held-out part of `task`: few-shot for an untuned model, the bare prompt for a tuned one."""
+    items: tuple[Item, ...] = getattr(task, split)
+    shots = pick_shots(task.train, task.shots) if few_shot else []
+    prompts = [layouts.few_shot(task.layout, shots, item.text) for item in items]
+    continuations = tuple(layouts.target(label) for label in task.labels)
+    answers = lm.loglikelihood([Request(text, continuations) for text in prompts], progress)
+    scores = tuple(_score(item, task.labels, answer) for item, answer in zip(items, answers, strict=True))
+    right = sum(score.correct for score in scores)
+    return Scores(
+        model=model,
+        task=task.name,
+        split=split,
+        accuracy=intervals.proportion(right, len(scores), confidence),
+        bits=intervals.mean([score.bits for score in scores], confidence),
+        majority=_majority(task, items),
+        items=scores,
+        how=How(
+            engine=lm.engine,
+            precision=lm.precision,
+            bos=lm.tokenizer.bos,
+            shots=len(shots),
+            layout=task.layout,
+            normalisation=NORMALISATION,
+            prompt_hash=hashlib.sha256("\0".join(prompts).encode()).hexdigest()[:16],
+            first_ids=tuple(encode.prompt(lm.tokenizer, prompts[0])[:16]),
+        ),
+    )
+
+
+def same_items(first: Scores, second: Scores, confidence: float) -> Comparison:
+    """Compare two scores item by item. Raises `UsageError` when they are not about the same items."""
+    if [score.item for score in first.items] != [score.item for score in second.items]:
+        raise UsageError(
+            f"{first.model} and {second.model} were scored on other items", fix="score both on the same task and split"
+        )
+    return paired.compare(
+        first.model,
+        [score.correct for score in first.items],
+        second.model,
+        [score.correct for score in second.items],
+        confidence,
+    )
+
+
+def _score(item: Item, labels: Sequence[str], nats: Sequence[float]) -> ItemScore:
+    """Ties go to the first label in order; the surprise is over the labels, renormalised."""
+    top = max(nats)
+    total = top + math.log(sum(math.exp(value - top) for value in nats))
+    predicted = labels[nats.index(top)]
+    surprise = (total - nats[labels.index(item.label)]) / math.log(2)
+    return ItemScore(item=item.id, predicted=predicted, correct=predicted == item.label, bits=surprise)
+
+
+def _majority(task: Task, items: Sequence[Item]) -> float:
+    counts = Counter(item.label for item in task.train)
+    commonest = min(counts, key=lambda label: (-counts[label], label))
+    return sum(item.label == commonest for item in items) / len(items)

@@ -1,0 +1,1 @@
+"""Weights to disk, through one airlock."""

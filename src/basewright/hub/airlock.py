@@ -1,0 +1,223 @@
+"""The one gate: nothing from a model's folder reaches a library before it has passed here.
+
+What is not known to belong to a model stays behind, pickles included (H001); what is taken must be good in every
+part: names, weights' headers and index, config, tokenizer's ids. Every fault is one `ModelFileError` (H011).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from basewright.catalog import config as configs
+from basewright.catalog import shape as shapes
+from basewright.catalog import strict
+from basewright.errors import ModelFileError
+from basewright.hub.header import Tensor, read_header
+from basewright.hub.names import check_name
+from basewright.records import FileEntry
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
+NEEDED = ("config.json", TOKENIZER, "tokenizer_config.json")
+LIMITS = {
+    "config.json": configs.MAX_CONFIG,
+    "generation_config.json": 2**20,
+    TOKENIZER: 64 * 2**20,
+    "tokenizer_config.json": 16 * 2**20,
+    "special_tokens_map.json": 2**20,
+    "card.json": 2**20,
+    "record.json": 16 * 2**20,
+    INDEX: 16 * 2**20,
+    "README.md": 2**24,
+    "events.jsonl": 2**28,
+}
+"""The files that are taken beside weights and licences, and the most bytes each may have."""
+LICENCE = re.compile(r"LICEN[CS]E[A-Za-z0-9._-]*")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz", ".h5", ".keras", ".joblib")
+FLOATS = ("F32", "BF16", "F16")
+LEFTOVER = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
+"""A buffer that old files hold and every library computes anew."""
+
+
+def inspect(folder: Path) -> tuple[FileEntry, ...]:
+    """The files of `folder` that make up its model, hashed, in order of name. Raises `ModelFileError`.
+
+    Each file is opened once: what is checked is what is hashed, and whoever copies must find that hash (H038).
+    """
+    taken = _take(folder)
+    for name in NEEDED:
+        if name not in taken:
+            raise _missing(name, folder)
+    values: dict[str, Any] = {}
+    files: list[FileEntry] = []
+    for name in sorted(taken):
+        data = strict.read(folder / name, LIMITS.get(name, 2**20))
+        files.append(FileEntry(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()))
+        if name.endswith(".json"):
+            values[name] = strict.parse_object(data, name)
+            if name != TOKENIZER:  # whose vocabulary may hold any word as a key
+                configs.refuse_code(values[name], name)
+    config = configs.check(values["config.json"])
+    tensors, shards = _weights(folder, values.get(INDEX))
+    _check_tensors(tensors, config)
+    _check_ids(values[TOKENIZER], config)
+    return tuple(sorted([*files, *shards], key=lambda entry: entry.name))
+
+
+def _take(folder: Path) -> set[str]:
+    """Names in the folder that belong to a model, weights apart. Links and pipes are refused when they are opened."""
+    if not folder.is_dir():
+        raise ModelFileError(f"there is no folder {folder.name}", fix="correct the path of the model")
+    try:
+        present = [path.name for path in folder.iterdir() if not path.is_dir()]
+    except OSError as error:
+        raise ModelFileError(
+            f"{folder.name} cannot be read: {error.strerror}", fix="let yourself read that folder"
+        ) from error
+    twins = Counter(name.lower() for name in present)
+    taken = {name for name in present if name in LIMITS or LICENCE.fullmatch(name)}
+    if WEIGHTS in present:
+        taken.discard(INDEX)  # one file of weights needs none, and a library would not look at it either
+    for name in [*taken, WEIGHTS]:
+        if twins[name.lower()] > 1:
+            raise ModelFileError(
+                f"{folder.name} holds {name} in two spellings", fix="remove the one that is not the model's"
+            )
+        check_name(name, folder.name)
+    if WEIGHTS not in present and INDEX not in present:
+        raise _no_weights(present, folder)
+    return taken
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def _weights(folder: Path, index: dict[str, Any] | None) -> tuple[dict[str, Tensor], list[FileEntry]]:
+    """Every tensor of the model and the entries of the files that hold them."""
+    listed = {WEIGHTS: None} if index is None else _shards(index)
+    tensors: dict[str, Tensor] = {}
+    files = []
+    for shard, names in listed.items():
+        found, entry = _open_weights(folder / shard)
+        if names is not None and names != set(found):
+            odd = sorted(names ^ set(found))[0]
+            raise ModelFileError(f"{INDEX} and {shard} disagree about the tensor {odd[:80]!r}", fix=strict.AGAIN)
+        tensors |= found
+        files.append(entry)
+    return tensors, files
+
+
+def _open_weights(path: Path) -> tuple[dict[str, Tensor], FileEntry]:
+    with strict.open_file(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        found = read_header(file, size, path.name)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if file.tell() != size:
+            raise ModelFileError(f"{path.name} changed while it was read", fix="run the same command again")
+    return found, FileEntry(name=path.name, size=size, sha256=digest)
+
+
+def _shards(index: dict[str, Any]) -> dict[str, set[str] | None]:
+    """Tensor names by shard. A shard's name is a plain name before it is ever joined to a path (H006)."""
+    placed = index.get("weight_map")
+    if not isinstance(placed, dict) or not placed:
+        raise ModelFileError(f"{INDEX} holds no weight_map", fix=strict.AGAIN)
+    shards: dict[str, set[str] | None] = {}
+    for tensor, shard in placed.items():
+        if not isinstance(shard, str) or not shard.endswith(".safetensors"):
+            raise ModelFileError(f"{INDEX} places {tensor[:80]!r} in no safetensors file", fix=strict.AGAIN)
+        names = shards.setdefault(check_name(shard, INDEX), set())
+        if names is not None:
+            names.add(tensor)
+    if len({shard.lower() for shard in shards}) != len(shards):
+        raise ModelFileError(f"{INDEX} names one file in two spellings", fix=strict.AGAIN)
+    return shards
+
+
+def _check_tensors(tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Just the tensors that the config calls for: a missing one would be filled with noise, an extra one ignored."""
+    expected = dict(shapes.tensors(shapes.shape_of(config)))
+    for name, dims in expected.items():
+        tensor = tensors.get(name)
+        if tensor is None:
+            raise ModelFileError(f"the weights lack {name}, which config.json calls for", fix=strict.AGAIN)
+        if tensor.shape != dims:
+            raise ModelFileError(
+                f"{name} has the shape {list(tensor.shape)}; config.json calls for {list(dims)}",
+                fix="use the config.json that belongs to these weights",
+            )
+        if tensor.dtype not in FLOATS:
+            raise ModelFileError(
+                f"{name} is stored as {tensor.dtype}", fix="use the model's weights in float32, bfloat16 or float16"
+            )
+    for name in tensors:
+        if name not in expected and not LEFTOVER.fullmatch(name):
+            raise ModelFileError(
+                f"the weights hold {name[:80]}, which config.json does not call for",
+                fix="use the config.json that belongs to these weights",
+            )
+
+
+# --- tokenizer ------------------------------------------------------------------------------------
+
+
+def _check_ids(tokenizer: dict[str, Any], config: dict[str, Any]) -> None:
+    """Every id the tokenizer can produce, and every id the config names, has an embedding row (H016)."""
+    rows = config["vocab_size"]
+    largest = max(_ids(tokenizer), default=-1)
+    if largest < 0:
+        raise ModelFileError(f"{TOKENIZER} holds no vocabulary", fix=strict.AGAIN)
+    if largest >= rows:
+        raise ModelFileError(
+            f"the tokenizer makes the token id {largest}, and the model has {rows} embedding rows",
+            fix="use the tokenizer of this model, or save the model after resizing its embedding",
+        )
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = config.get(key)
+        for token in value if isinstance(value, list) else [value]:
+            if token is not None and token >= rows:
+                raise ModelFileError(
+                    f"config.json: {key} {token} is beyond the {rows} embedding rows", fix="correct config.json"
+                )
+
+
+def _ids(tokenizer: dict[str, Any]) -> Iterable[int]:
+    """Ids in a tokenizer.json: a table of ids (BPE, WordPiece, WordLevel) or a list (Unigram), and the added tokens."""
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    found: list[Any] = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    if isinstance(vocabulary, list):
+        found = list(range(len(vocabulary)))
+    if isinstance(added, list):
+        found += [token.get("id") if isinstance(token, dict) else None for token in added]
+    if not all(type(token) is int and token >= 0 for token in found):
+        raise ModelFileError(f"{TOKENIZER} has a token without an id", fix=strict.AGAIN)
+    return found
+
+
+# --- what is not there ----------------------------------------------------------------------------
+
+
+def _missing(name: str, folder: Path) -> ModelFileError:
+    if name == TOKENIZER:
+        fix = "save the tokenizer in its fast form (transformers: AutoTokenizer.from_pretrained, save_pretrained)"
+    else:
+        fix = f"add the model's own {name} to that folder"
+    return ModelFileError(f"{folder.name} holds no {name}", fix=fix)
+
+
+def _no_weights(present: list[str], folder: Path) -> ModelFileError:
+    pickles = sorted(name for name in present if name.lower().endswith(PICKLES))
+    if pickles:
+        return ModelFileError(
+            f"{folder.name} holds its weights only as {pickles[0][:80]!r}, which can run code when it is opened",
+            fix="use the model's safetensors files; where you trust the source, save it anew with save_pretrained",
+        )
+    return ModelFileError(f"{folder.name} holds no {WEIGHTS}", fix=f"add {WEIGHTS}, or its shards with {INDEX}")

@@ -1,0 +1,138 @@
+"""What this computer has for us now: cores, memory, disk, devices. Looks and never loads a library."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import math
+import os
+import platform
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from basewright.records import Device, Machine
+
+ROOT = Path("/")
+NVIDIA = ("--query-gpu=name,memory.free", "--format=csv,noheader,nounits")
+MIB = 2**20
+M_MMAP_THRESHOLD = -3
+"""Of malloc.h."""
+
+
+def probe(folder: Path) -> Machine:
+    """The machine as this process may use it; `folder` (or its nearest existing parent) is where the disk is asked.
+
+    `ram` is what is free for us: the smaller of MemAvailable and what our cgroups leave, in bytes. A CUDA device
+    counts with its free memory.
+    """
+    ram = memory()
+    cpu = Device(kind="cpu", name=_cpu_name(), memory=ram)
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    return Machine(devices=(cpu, *cuda()), cores=cores(), ram=ram, disk_free=shutil.disk_usage(there).free)
+
+
+def cores(root: Path = ROOT) -> int:
+    """CPU cores we may run on: the affinity of this process, cut by a cgroup quota (rounded up)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for group in _groups(root, "cpu"):
+        quota, period = _quota(group)
+        if quota > 0 and period > 0:
+            allowed = min(allowed, math.ceil(quota / period))
+    return max(1, allowed)
+
+
+def memory(root: Path = ROOT) -> int:
+    """Bytes of memory free for us. Page cache counts as free: the kernel gives it back before it kills."""
+    free = [_available(root)]
+    for group in _groups(root, "memory"):
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            most = _number(group / limit)
+            if most is not None:
+                free.append(most - (_number(group / used) or 0) + _cache(group))
+    return max(0, min(free))
+
+
+def cuda() -> tuple[Device, ...]:
+    """CUDA devices as `nvidia-smi` lists them; none when it is absent, silent or slow."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    try:
+        done = subprocess.run([program, *NVIDIA], capture_output=True, text=True, timeout=10, check=True)
+        rows = [row for row in csv.reader(done.stdout.splitlines(), skipinitialspace=True) if row]
+        return tuple(Device(kind="cuda", name=name, memory=int(free) * MIB) for name, free in rows)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ()
+
+
+def return_freed_memory() -> None:
+    """Let freed blocks of a mebibyte and more go back to the system at once. The command line calls it once.
+
+    glibc raises its threshold for that with every large block that is freed, and then keeps activations' holes:
+    training runs peaked at up to 1.8 times what they used, differently each time (`benchmarks/plan_memory.py`).
+    Where there is no `mallopt` nothing is done.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MIB)
+
+
+def _available(root: Path) -> int:
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # no /proc: all there is
+
+
+def _groups(root: Path, controller: str) -> list[Path]:
+    """Folders of our cgroup and its parents (every level limits), for version 2 or the controller of version 1.
+
+    Inside a container the path in /proc may not exist below the mount; the mount itself is then our group.
+    """
+    groups: list[Path] = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, names, path = line.split(":", 2)
+        mount = root / "sys/fs/cgroup"
+        if number != "0":
+            if controller not in names.split(","):
+                continue
+            mount /= controller
+        inside = Path(path.lstrip("/"))
+        if ".." not in inside.parts:
+            groups += [mount / level for level in (inside, *inside.parents)]
+    return list(dict.fromkeys(group for group in groups if group.is_dir()))
+
+
+def _quota(group: Path) -> tuple[int, int]:
+    """(microseconds of CPU, in microseconds of time); (0, 0) without a limit."""
+    words = _text(group / "cpu.max").split()
+    if len(words) == 2 and words[0].isdigit():
+        return int(words[0]), int(words[1])
+    return _number(group / "cpu.cfs_quota_us") or 0, _number(group / "cpu.cfs_period_us") or 0
+
+
+def _cache(group: Path) -> int:
+    """Page cache in a group's use, not lately touched."""
+    rows = dict(line.split(maxsplit=1) for line in _text(group / "memory.stat").splitlines())
+    return int(rows.get("total_inactive_file", rows.get("inactive_file", "0")))
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file; None when there is no file or no limit (`max`, -1)."""
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _cpu_name() -> str:
+    for line in _text(ROOT / "proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine() or "cpu"

@@ -1,0 +1,44 @@
+"""The walk on one page: what is handed from stage to stage. Each stage is in `stages`, cached by what went in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from basewright.recipe import Recipe
+from basewright.records import Adapter, Certificate, Choice, Converted, Made, Plans, Proof, Release, Task
+from basewright.stages import Walk, Watch
+from basewright.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Everything a walk made."""
+
+    task: Task
+    plans: Plans
+    choice: Made[Choice]
+    certificate: Made[Certificate]
+    adapter: Made[Adapter]
+    proof: Made[Proof]
+    converted: Made[Converted]
+    release: Made[Release]
+
+
+def build(recipe: Recipe, root: Path, store: Store, watch: Watch) -> Built:
+    """Walk a recipe from candidates to a release. `root` is what its relative paths start from.
+
+    Stops at the first stage that cannot be proven: the error names the stage, the reason and the next command.
+    """
+    walk = Walk(recipe, root, store, watch)
+    task = walk.read()
+    plans = walk.plan()
+    bases = walk.pull(plans)
+    choice = walk.choose(task, plans, bases)
+    base = bases[choice.record.winner]
+    certificate = walk.certify(task, base)
+    adapter = walk.tune(task, base, certificate)
+    proof = walk.prove(task, base, adapter)
+    converted = walk.convert(task, base, adapter)
+    release = walk.release(task, base, certificate, adapter, proof, choice, converted)
+    return Built(task, plans, choice, certificate, adapter, proof, converted, release)

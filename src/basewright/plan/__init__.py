@@ -1,0 +1,1 @@
+"""Bytes before anything runs: what a job needs, whether it fits, and why."""

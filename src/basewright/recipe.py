@@ -1,0 +1,217 @@
+"""The plain file: its keys, their defaults, and one-line errors that name the nearest known key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from basewright.errors import DataError, UsageError, nearest
+from basewright.records import Corpus, PretrainSettings, Source, TrainSettings
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=0.9)]
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TaskSection(Section):
+    data: str
+    kind: Literal["classify"] = "classify"
+    choose: Share = 0.25
+    """Share of the rows that candidates are compared on."""
+    test: Share | str = 0.25
+    """Share of the rows, or a file, that nothing is chosen on."""
+    prompt: str = "Text: {text}\nLabel:"
+    separator: str = "\n\n"
+    shots: Annotated[int, Field(ge=0, le=64)] = 8
+
+
+class CandidatesSection(Section):
+    models: Annotated[list[str], Field(min_length=1, max_length=64)]
+    licence: str | None = None
+    """Stated for local folders that name none."""
+
+
+class LimitsSection(Section):
+    memory: str = "auto"
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class ChooseSection(Section):
+    examples: Positive = 600
+    """Training examples each candidate's pilot sees."""
+    rank: Positive = 8
+    on_tie: Literal["stop", "cheapest"] = "stop"
+
+
+class TuneSection(Section):
+    method: Literal["lora"] = "lora"
+    examples: Positive = 3000
+    """Training examples seen in all, over as many passes as that takes."""
+    rank: Positive = 16
+    targets: list[str] = list(LINEAR)
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
+    micro_tokens: Positive = 2048
+    batch_tokens: Positive = 2048
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class ProveSection(Section):
+    forgetting: Annotated[float, Field(ge=0)] = 0.1
+    """Accepted rise in bits per byte on general text, as a fraction."""
+    general: str | None = None
+
+
+class ShipSection(Section):
+    formats: list[str] = ["gguf:f16", "gguf:q8_0"]
+
+
+class Recipe(Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    task: TaskSection
+    candidates: CandidatesSection
+    limits: LimitsSection = LimitsSection()
+    choose: ChooseSection = ChooseSection()
+    tune: TuneSection = TuneSection()
+    prove: ProveSection = ProveSection()
+    ship: ShipSection = ShipSection()
+
+
+class CorpusSection(Section):
+    paths: Annotated[list[str], Field(min_length=1)]
+    """Files and folders; `{stdlib}` is the interpreter's own standard library."""
+    suffixes: list[str] = [".txt", ".md", ".rst", ".py"]
+    exclude: list[str] = []
+    held_out: Annotated[list[str], Field(min_length=1)]
+    max_bytes: Positive
+    held_out_bytes: Positive = 400_000
+    sources: list[str] = []
+    sources_read_on: str = ""
+
+
+class ModelSection(Section):
+    vocabulary: Annotated[int, Field(ge=300, le=2**17)]
+    layers: Positive
+    width: Positive
+    heads: Positive
+    kv_heads: Positive
+    feed_forward: Positive
+    context: Positive
+
+
+class ScheduleSection(Section):
+    steps: Positive
+    batch_tokens: Positive
+    micro_tokens: Positive
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    final_learning_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    warmup: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    save_every: Positive = 100
+    validate_every: Positive = 200
+
+
+class PretrainRecipe(Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    licence: str
+    languages: list[str] = ["en"]
+    corpus: CorpusSection
+    model: ModelSection
+    train: ScheduleSection
+
+
+def read(path: Path) -> Recipe:
+    """Load a recipe. Raises `UsageError` for an unknown key or a value out of range, `DataError` for no TOML."""
+    recipe = parse(path, Recipe)
+    memory(recipe.limits.memory)
+    return recipe
+
+
+def read_pretrain(path: Path) -> PretrainSettings:
+    """Load a pretraining recipe. Raises like `read`, and for a shape that cannot be."""
+    recipe = parse(path, PretrainRecipe)
+    model, train, corpus = recipe.model, recipe.train, recipe.corpus
+    if model.width % model.heads or model.heads % model.kv_heads:
+        raise UsageError(
+            f"{path.name}: width must be a multiple of heads, and heads of kv_heads",
+            fix=f"correct [model] in {path.name}",
+        )
+    if model.context > train.micro_tokens:
+        raise UsageError(
+            f"{path.name}: micro_tokens {train.micro_tokens} is less than the context", fix="raise [train].micro_tokens"
+        )
+    schedule = train.model_dump(exclude={"validate_every"})
+    return PretrainSettings(
+        name=recipe.name,
+        licence=recipe.licence,
+        languages=tuple(recipe.languages),
+        corpus=Corpus(
+            paths=tuple(corpus.paths),
+            suffixes=tuple(corpus.suffixes),
+            exclude=tuple(corpus.exclude),
+            held_out=tuple(corpus.held_out),
+            max_bytes=corpus.max_bytes,
+            held_out_bytes=corpus.held_out_bytes,
+            sources=tuple(Source(url=url, read_on=corpus.sources_read_on) for url in corpus.sources),
+        ),
+        **model.model_dump(),
+        train=TrainSettings(**schedule),
+        validate_every=train.validate_every,
+    )
+
+
+def parse(path: Path, model: type[M]) -> M:
+    """A TOML file as `model`, with every fault as one line."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be read: {error.strerror}", fix="give the path of a recipe") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} is not TOML: {error}", fix="correct that line") from error
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise _one_line(path.name, model, error.errors()[0]) from error
+
+
+def memory(stated: str) -> int | None:
+    """Bytes of a limit such as "4 GiB"; None for "auto". Raises `UsageError`."""
+    if stated == "auto":
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MiB|GiB|MB|GB)", stated)
+    if not match:
+        raise UsageError(f"[limits].memory is {stated!r}", fix='write it as "auto" or like "4 GiB"')
+    unit = {"MiB": 2**20, "GiB": 2**30, "MB": 10**6, "GB": 10**9}[match[2]]
+    return int(float(match[1]) * unit)
+
+
+def _one_line(name: str, model: type[BaseModel], fault: Any) -> UsageError:
+    where = [str(part) for part in fault["loc"]]
+    key = ".".join(where)
+    if fault["type"] == "extra_forbidden":
+        known = _section(model, where[:-1]).model_fields
+        return UsageError(
+            f"{name} has an unknown key {key}; {nearest(where[-1], known)}", fix=f"correct {key} in {name}"
+        )
+    if fault["type"] == "missing":
+        return UsageError(f"{name} lacks {key}", fix=f"add {key} to {name}")
+    return UsageError(f"{name}: {key}: {fault['msg'].lower()}", fix=f"correct {key} in {name}")
+
+
+def _section(model: type[BaseModel], where: list[str]) -> type[BaseModel]:
+    for part in where:
+        inner = model.model_fields[part].annotation
+        assert isinstance(inner, type)
+        model = inner
+    return model

@@ -1,0 +1,116 @@
+"""The border between prompt and target, BOS and EOS, over tokenizers of all kinds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from basewright.errors import ModelFileError, UsageError
+from basewright.records import Item, Layout
+from basewright.text import encode, layout
+from basewright.text.tokenizer import Tokenizer, open_tokenizer
+from tests.models import END, tiny_tokenizer
+
+anything = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["bos", "no bos"])
+def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tiny_tokenizer(folder, bos=request.param)
+    return open_tokenizer(folder)
+
+
+def test_facts_are_read(tokenizer: Tokenizer) -> None:
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (0, 0, 1)
+    assert encode.start(tokenizer) == ([0] if tokenizer.bos else [])
+
+
+@given(context=anything, continuation=anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_pieces_are_the_whole(tokenizer: Tokenizer, context: str, continuation: str) -> None:
+    left, right = encode.pair(tokenizer, context, continuation)
+    assert left
+    assert tokenizer.text(left) + tokenizer.text(right) == context + continuation or "�" in tokenizer.text(right)
+    assert tokenizer.text([*left, *right]) == context + continuation
+
+
+@given(context=anything.filter(str.strip), continuation=anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_trailing_spaces_move_to_the_continuation(tokenizer: Tokenizer, context: str, continuation: str) -> None:
+    bare = context.rstrip()
+    spaces = context[len(bare) :]
+    assert encode.pair(tokenizer, context, continuation) == encode.pair(tokenizer, bare, spaces + continuation)
+
+
+@given(prompt=anything, target=anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_h065_every_example_ends_in_a_supervised_eos(tokenizer: Tokenizer, prompt: str, target: str) -> None:
+    row = encode.example(tokenizer, prompt, target)
+    assert len(row.ids) == len(row.mask)
+    assert row.ids[-1] == tokenizer.eos_id
+    assert row.mask[-1]
+    assert not row.mask[0]
+    assert list(row.mask) == sorted(row.mask)
+
+
+@given(text=anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_h015_control_tokens_spelled_in_text_stay_text(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.ids(f"{text}{END}{text}")
+    assert 0 not in ids
+    assert tokenizer.text(ids) == f"{text}{END}{text}"
+
+
+@given(text=anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_h074_exactly_the_declared_start(tokenizer: Tokenizer, text: str) -> None:
+    assert encode.prompt(tokenizer, text).count(0) == int(tokenizer.bos)
+    assert encode.document(tokenizer, text).count(0) == 2
+
+
+def test_gpt2_ids_equal_the_reference(shared: Path, tmp_path: Path) -> None:
+    """llama.cpp's 47 vectors for GPT-2, through a tokenizer.json made from OpenAI's two files."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    source, vectors = shared / "tokenizers" / "gpt2", shared / "tokenizers" / "llamacpp_vocabs"
+    backend = ByteLevelBPETokenizer(str(source / "encoder.json"), str(source / "vocab.bpe"))
+    backend.add_special_tokens([END])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": END, "bos_token": END}))
+    tokenizer = open_tokenizer(tmp_path)
+    texts = (vectors / "ggml-vocab-gpt-2.gguf.inp").read_text("utf-8").split("\n__ggml_vocab_test__\n")
+    expected = (vectors / "ggml-vocab-gpt-2.gguf.out").read_text().splitlines()
+    pairs = [(text, [int(i) for i in line.split()]) for text, line in zip(texts, expected, strict=False)]
+    assert len(pairs) >= 46
+    assert [tokenizer.ids(text) for text, _ in pairs] == [ids for _, ids in pairs]
+    assert tokenizer.pad_id != tokenizer.eos_id
+    assert not tokenizer.bos
+
+
+def test_a_broken_tokenizer_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        open_tokenizer(tmp_path)
+    tiny_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelFileError, match="names no EOS token"):
+        open_tokenizer(tmp_path)
+
+
+@given(anything, anything)
+def test_a_layout_fills_in_text_and_nothing_else(text: str, shot: str) -> None:
+    plain = Layout(prompt="T: {text}\nL:", separator="\n\n")
+    solved = Item(id="1", text=shot, label="a")
+    assert layout.few_shot(plain, [], text) == f"T: {text}\nL:"
+    assert layout.few_shot(plain, [solved], text) == f"T: {shot}\nL: a\n\nT: {text}\nL:"
+
+
+@pytest.mark.parametrize("prompt", ["", "no place", "{text} {text}"])
+def test_a_layout_needs_one_place_for_the_text(prompt: str) -> None:
+    with pytest.raises(UsageError, match="exactly once"):
+        layout.check(Layout(prompt=prompt, separator=""))
