@@ -141,7 +141,10 @@ def test_an_events_line_cut_by_a_kill_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"step": 1}\n{"ste')
     store.append_event(path, {"step": 2})
-    assert [line for line in path.read_text().splitlines() if line.startswith('{"step"')] == ['{"step": 1}', '{"step": 2}']
+    assert [line for line in path.read_text().splitlines() if line.startswith('{"step"')] == [
+        '{"step": 1}',
+        '{"step": 2}',
+    ]
 
 
 KILLED = """

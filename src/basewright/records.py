@@ -297,7 +297,6 @@ class Comparison:
 class Standing:
     model: str
     parameters: int
-    memory: int
     few_shot: Interval
     pilot: Interval
     pilot_bits: Interval

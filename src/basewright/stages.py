@@ -115,15 +115,15 @@ class Walk:
         return fitting
 
     def pull(self, plans: Plans) -> dict[str, Made[Weights]]:
-        from basewright.hub import pull
+        from basewright.hub import airlock, pull
 
         with self._stage("pull") as say:
             bases = {}
             for plan in plans.plans:
                 card = self._card(plan.model)
-                bases[plan.model] = self._make(
-                    "pull", "weights", {"card": card, "files": pull.files(card)}, Weights, _puller(card), ()
-                )
+                files = airlock.inspect(pull.locate(card))
+                inputs = {"card": replace(card, location=""), "files": files}  # where it lay does not matter
+                bases[plan.model] = self._make("pull", "weights", inputs, Weights, _puller(card), ())
             size = sum(entry.size for base in bases.values() for entry in base.record.files)
             say(f"{len(bases)} models, {size / 2**20:.1f} MiB through the airlock", *bases.values())
         return bases
@@ -146,7 +146,6 @@ class Walk:
                     best.Evidence(
                         model=plan.model,
                         parameters=base.record.card.parameters,
-                        memory=plan.memory.total,
                         few_shot=few_shot.record,
                         pilot=self._scores(task, "choose", base, pilot).record,
                         pilot_examples=self.recipe.choose.examples,
@@ -406,12 +405,11 @@ def _named(stage: str) -> Iterator[None]:
 def _open(base: Made[Weights], adapter: Made[Adapter] | None) -> Any:
     """The engine over a base, with its adapter if there is one."""
     from basewright.engine import torch_lm
-    from basewright.train import tune
 
     folder = base.folder / "model"
     if adapter is None:
         return torch_lm.open_lm(folder, base.record.card.id)
-    return tune.open_tuned(folder, adapter.folder / "adapter", f"{base.record.card.id} tuned")
+    return torch_lm.open_tuned(folder, adapter.folder / "adapter", f"{base.record.card.id} tuned")
 
 
 def _puller(card: ModelCard) -> Callable[[Work, Progress], Weights]:

@@ -29,13 +29,13 @@ def scores(model: str, right: list[bool], first_item: int = 0) -> Scores:
 
 def evidence(model: str, right: list[bool], parameters: int = 100, first_item: int = 0) -> best.Evidence:
     one = scores(model, right, first_item)
-    return best.Evidence(
-        model=model, parameters=parameters, memory=1, few_shot=one, pilot=one, pilot_examples=10
-    )
+    return best.Evidence(model=model, parameters=parameters, few_shot=one, pilot=one, pilot_examples=10)
 
 
 def test_a_clear_winner() -> None:
-    choice = best.best("t", [evidence("b", [False] * 60 + [True] * 40), evidence("a", [True] * 90 + [False] * 10)], 0.95)
+    choice = best.best(
+        "t", [evidence("b", [False] * 60 + [True] * 40), evidence("a", [True] * 90 + [False] * 10)], 0.95
+    )
     assert (choice.verdict, choice.winner, choice.tied) == ("winner", "a", ())
     assert [standing.model for standing in choice.ranked] == ["a", "b"]
     assert best.require_winner(choice, "stop") == "a"

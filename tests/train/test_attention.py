@@ -16,7 +16,8 @@ from basewright.train import attention, losses
 from tests.models import tiny_llama
 
 ROWS = [
-    Encoded(tuple(range(5, 5 + length)), (False, False, *([True] * (length - 2)))) for length in (9, 9, 4, 17, 17, 17, 3)
+    Encoded(tuple(range(5, 5 + length)), (False, False, *([True] * (length - 2))))
+    for length in (9, 9, 4, 17, 17, 17, 3)
 ]
 
 

@@ -87,9 +87,7 @@ def test_h045_h046_stopped_and_resumed_is_the_same_run(tmp_path: Path, kills: tu
 
         (tmp_path / "cut").mkdir(exist_ok=True)
         with pytest.raises(Killed):
-            loop.run(
-                setup.model(), rows, losses.next_token, chosen, tmp_path / "cut", silent, identity="test"
-            )
+            loop.run(setup.model(), rows, losses.next_token, chosen, tmp_path / "cut", silent, identity="test")
     resumed, after = train(setup, chosen, tmp_path / "cut")
     assert resumed == whole
     assert after == state

@@ -22,8 +22,6 @@ class Evidence:
 
     model: str
     parameters: int
-    memory: int
-    """Bytes the tuning needs, from the plan."""
     few_shot: Scores
     pilot: Scores
     pilot_examples: int
@@ -77,7 +75,6 @@ def _standing(e: Evidence) -> Standing:
     return Standing(
         model=e.model,
         parameters=e.parameters,
-        memory=e.memory,
         few_shot=e.few_shot.accuracy,
         pilot=e.pilot.accuracy,
         pilot_bits=e.pilot.bits,

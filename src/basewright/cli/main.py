@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -67,7 +69,18 @@ def basewright(ctx: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Exits with the code of the error tree; prints no traceback for a person's mistake."""
     signals.install()
+    _offline_and_quiet()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _offline_and_quiet() -> None:
+    """Libraries below make no network call, draw no bar of their own, and keep advice for developers to themselves."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def run(arguments: list[str]) -> int:

@@ -38,6 +38,11 @@ def result(text: str, plain: Any, as_json: bool) -> None:
     click.echo(json.dumps(to_plain(plain), indent=1) if as_json else text)
 
 
+def piece(text: str) -> None:
+    """A part of a result, as soon as there is one."""
+    click.echo(text, nl=False)
+
+
 def hint(text: str) -> None:
     click.echo(text, err=True)
 

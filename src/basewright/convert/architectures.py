@@ -7,7 +7,7 @@ from typing import Any
 from basewright.errors import Refused
 from basewright.records import record
 
-_FIX = 'take "gguf" out of [ship].formats, or choose another base model'
+_FIX = "take the gguf formats out of [ship].formats, or choose another base model"
 
 
 @record

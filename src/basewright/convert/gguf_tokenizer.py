@@ -17,7 +17,7 @@ from basewright.errors import ModelFileError, Refused
 from basewright.records import record
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 
-_FIX = 'take "gguf" out of [ship].formats, or choose another base model'
+_FIX = "take the gguf formats out of [ship].formats, or choose another base model"
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 _PREFIXED = {

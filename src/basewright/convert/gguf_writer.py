@@ -23,6 +23,7 @@ from basewright.records import record
 Quantization = Literal["f16", "q8_0"]
 F32, F16, Q8_0 = GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0
 FILE_TYPES: dict[Quantization, Any] = {"f16": LlamaFileType.MOSTLY_F16, "q8_0": LlamaFileType.MOSTLY_Q8_0}
+_LARGEST = {F32: float(np.finfo(np.float32).max), F16: 65504.0, Q8_0: 127 * 65504.0}
 _QUANTIZATION_VERSION = 2
 """Of ggml's block formats, `GGML_QNT_VERSION` in ggml.h."""
 _NOT_WEIGHTS = "rotary_emb.inv_freq"
@@ -83,7 +84,7 @@ def _plan(config: Any, weights: Stored, quantization: Quantization) -> list[_Pla
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     for name in sorted(set(weights.where) - set(names) - tied):
         if not name.endswith(_NOT_WEIGHTS):
-            raise Refused(f"GGUF has no place for {name}", fix='take "gguf" out of [ship].formats')
+            raise Refused(f"GGUF has no place for {name}", fix="take the gguf formats out of [ship].formats")
     return [
         _Planned(name=name, gguf_name=theirs, shape=(shape := weights.shape(name)), kind=_kind(shape, quantization))
         for name, theirs in names.items()
@@ -101,10 +102,14 @@ def _data(weights: Stored, tensor: _Planned, config: Any) -> NDArray[Any]:
     heads = architectures.rotary_heads(config, tensor.gguf_name)
     if heads is not None:
         values = _interleave(values, heads)
-    with np.errstate(over="ignore"):  # looked for below, by name
+    largest = float(np.abs(values).max())
+    if not largest <= _LARGEST[tensor.kind]:  # also where it is not a number
+        raise Refused(
+            f"{tensor.name} has values that {tensor.kind.name} cannot hold",
+            fix="lower [tune].learning_rate, then build again",
+        )
+    with np.errstate(all="ignore"):  # a block of denormals divides by nearly nothing, and is stored as zeros
         data: NDArray[Any] = quantize(values, tensor.kind)
-    if not np.isfinite(data if tensor.kind != Q8_0 else values).all():
-        raise Refused(f"{tensor.name} has values that {tensor.kind.name} cannot hold", fix="train with a smaller rate")
     return data
 
 

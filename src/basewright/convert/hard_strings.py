@@ -26,13 +26,16 @@ FRAGMENTS = (
     "a" * 24, "=" * 40, "ha" * 30, "z" * 200, " " * 65, "[PAD5]",
 )
 # fmt: on
+SPREAD = (*range(0x80, 0x800, 31), *range(0x800, 0xD800, 499), *range(0xE000, 0x110000, 499))
+"""Code points that hold every byte UTF-8 has, each a text alone: how unassigned ones join is a matter of version."""
 MIXED = 2000
 
 
 def texts(tokenizer: Tokenizer) -> Iterator[str]:
-    """The fragments, every token's own text (so that each merge is walked), and `MIXED` fixed mixtures of both."""
+    """The fragments, the spread, every token's own text (so that each merge is walked), `MIXED` fixed mixtures."""
     own = [text for text in (tokenizer.pieces([i])[0] for i in range(tokenizer.size)) if "\ufffd" not in text and text]
     yield from FRAGMENTS
+    yield from map(chr, SPREAD)
     yield from own
     draw = random.Random(0)
     for _ in range(MIXED):

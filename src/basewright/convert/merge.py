@@ -45,6 +45,26 @@ _UNDERSTOOD = {
 """Settings that leave the formula above as it is. Any other must be off: an unknown variant would be merged into
 something else than was trained."""
 
+_COPIED = (
+    "config.json",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+"""What the merged model shares with its base. Not the manifest, record or card: those are about other weights."""
+
+
+@record
+class _Settings:
+    rank: int
+    scale: float
+    targets: tuple[str, ...]
+
 
 @record
 class _Pair:
@@ -52,7 +72,6 @@ class _Pair:
     """A: (rank, inputs)."""
     up: torch.Tensor
     """B: (outputs, rank)."""
-    scale: float
 
 
 def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) -> None:
@@ -62,25 +81,30 @@ def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) 
     Raises `Refused` when the adapter does not fit the base, `ModelFileError` when a file cannot be read.
     """
     weights = Stored(base)
-    pairs = _pairs(adapter)
+    settings = _settings(adapter)
+    pairs = _pairs(adapter, settings)
     _check_fit(pairs, weights)
     store.reserve(out.parent, sum(path.stat().st_size for path in set(weights.where.values())))
     out.mkdir(parents=True)
     for path in sorted(set(weights.where.values())):
         names = [name for name, where in weights.where.items() if where == path]
-        save_file({name: _merged(weights, name, pairs) for name in names}, out / path.name, {"format": "pt"})
-    for path in base.iterdir():
-        if path.is_file() and path.suffix in {".json", ".txt", ".model"} and path.name != "generation_config.json":
-            shutil.copyfile(path, out / path.name)
+        save_file(
+            {name: _merged(weights, name, pairs.get(name), settings.scale) for name in names},
+            out / path.name,
+            {"format": "pt"},
+        )
+    for name in _COPIED:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, out / name)
     _write_generation(open_tokenizer(base), stop_ids, out)
 
 
-def _merged(weights: Stored, name: str, pairs: Mapping[str, _Pair]) -> torch.Tensor:
+def _merged(weights: Stored, name: str, pair: _Pair | None, scale: float) -> torch.Tensor:
     signals.poll()
     stored = weights.read(name)
-    if (pair := pairs.get(name)) is None:
+    if pair is None:
         return stored
-    merged = stored.float() + pair.scale * (pair.up.float() @ pair.down.float())
+    merged = stored.float() + scale * (pair.up.float() @ pair.down.float())
     if not bool(torch.isfinite(merged).all()):
         raise Refused(
             f"merging makes {name} infinite or not a number", fix="lower [tune].learning_rate, then build again"
@@ -91,9 +115,8 @@ def _merged(weights: Stored, name: str, pairs: Mapping[str, _Pair]) -> torch.Ten
 # --- the adapter ----------------------------------------------------------------------------------
 
 
-def _pairs(folder: Path) -> dict[str, _Pair]:
+def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
     """The A and B of each adapted weight, by the name of that weight in the base."""
-    config = _config(folder)
     weights = Stored(folder)
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for name in weights.where:
@@ -105,37 +128,41 @@ def _pairs(folder: Path) -> dict[str, _Pair]:
     for module, half in halves.items():
         if len(half) != 2:
             raise Refused(f"the adapter has lora_{''.join(half)} of {module} without its other half", fix=_FIX)
-        pairs[f"{module}.weight"] = _pair(module, half, config)
-    _check_targets(pairs, config)
+        pairs[f"{module}.weight"] = _pair(module, half["A"], half["B"], settings.rank)
+    _check_targets(pairs, settings)
     return pairs
 
 
-def _pair(module: str, half: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> _Pair:
-    ranks = (half["A"].shape[0], half["B"].shape[-1])
-    if half["A"].ndim != 2 or half["B"].ndim != 2 or ranks != (config["r"], config["r"]):
-        shapes = f"{tuple(half['B'].shape)} by {tuple(half['A'].shape)}"
-        raise Refused(f"the adapter's pair for {module} is {shapes}, its rank is said to be {config['r']}", fix=_FIX)
-    return _Pair(down=half["A"], up=half["B"], scale=config["lora_alpha"] / config["r"])
+def _pair(module: str, down: torch.Tensor, up: torch.Tensor, rank: int) -> _Pair:
+    if down.ndim != 2 or up.ndim != 2 or (down.shape[0], up.shape[1]) != (rank, rank):
+        shapes = f"{tuple(up.shape)} by {tuple(down.shape)}"
+        raise Refused(f"the adapter's pair for {module} is {shapes}, its rank is said to be {rank}", fix=_FIX)
+    return _Pair(down=down, up=up)
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _settings(folder: Path) -> _Settings:
+    """The few settings that plain LoRA has. Raises `Refused` when any other is on."""
     try:
         config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
         kind, bias, start = config["peft_type"], config.get("bias", "none"), config.get("init_lora_weights", True)
-        float(config["lora_alpha"]) / int(config["r"])
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        targets = config.get("target_modules")
+        settings = _Settings(
+            rank=int(config["r"]),
+            scale=float(config["lora_alpha"]) / int(config["r"]),
+            targets=tuple(targets) if isinstance(targets, list) else (),  # else a pattern, which names none
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"the adapter's adapter_config.json cannot be read: {error}", fix=_FIX) from error
     variants = [key for key, value in config.items() if value and key not in _UNDERSTOOD]
     if kind != "LORA" or bias != "none" or variants or start not in (True, False, "gaussian"):  # others change the base
         what = variants[0] if variants else f"peft_type {kind}, bias {bias}, init_lora_weights {start}"
         raise Refused(f"only plain LoRA can be merged; the adapter uses {what}", fix="train it again as plain LoRA")
-    return config
+    return settings
 
 
-def _check_targets(pairs: Mapping[str, _Pair], config: Mapping[str, Any]) -> None:
+def _check_targets(pairs: Mapping[str, _Pair], settings: _Settings) -> None:
     """A target without any tensor is a lost part of the adapter."""
-    targets = config.get("target_modules")
-    for target in targets if isinstance(targets, list) else ():
+    for target in settings.targets:
         if not any(f".{name}".endswith(f".{target}.weight") for name in pairs):
             raise Refused(f"the adapter is said to adapt {target} but holds no tensor for it", fix=_FIX)
 

@@ -97,15 +97,6 @@ def merged(base_plus_adapter: TorchLM, merged: TorchLM, texts: Sequence[str]) ->
     return _predictions("merged", MERGED, base_plus_adapter, lambda ids: _logprobs(merged, ids), texts)
 
 
-def require(checks: Iterable[Check], stage_fix: str) -> None:
-    """Raise `Refused` for the first check that failed, with its value, its limit and how it was measured."""
-    for check in checks:
-        if not check.passed:
-            raise Refused(
-                f"{check.name}: {check.value:.4g}, the limit is {check.limit:.4g} ({check.how})", fix=stage_fix
-            )
-
-
 # --- one reader -----------------------------------------------------------------------------------
 
 
@@ -238,6 +229,7 @@ def _logprobs(lm: TorchLM, ids: Sequence[int]) -> torch.Tensor:
 def _facts(trained: TorchLM) -> dict[str, Any]:
     scheme = gguf_tokenizer.scheme(json.loads(trained.tokenizer.backend.to_str()))
     return {
+        "general.architecture": trained.model.config.model_type,
         **architectures.facts(trained.model.config),
         "tokenizer.ggml.model": scheme.model,
         "tokenizer.ggml.pre": scheme.pre,

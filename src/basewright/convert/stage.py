@@ -7,21 +7,18 @@ compared with the merged folder, tensor by tensor and prediction by prediction.
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from peft import PeftModel
-
+from basewright.checks import require
 from basewright.convert import parity
 from basewright.convert.gguf_writer import Quantization, to_gguf
 from basewright.convert.merge import merge
-from basewright.engine.torch_lm import TorchLM, load_model, open_lm
+from basewright.engine.torch_lm import TorchLM, open_lm, open_tuned
 from basewright.errors import Refused, UsageError, nearest
 from basewright.records import Adapter, Artifact, Check, Converted, FileEntry, Made, Progress, Weights
 from basewright.store import Work, entries, sha256_of
-from basewright.text.tokenizer import open_tokenizer
 
 FORMATS: dict[str, Quantization] = {f"gguf:{each}": each for each in get_args(Quantization)}
 _FIX = "report this with the numbers above; until it is mended, take that format out of [ship].formats"
@@ -46,8 +43,8 @@ def convert(
     model = work.out / "model"
     merge(base.folder / "model", adapter.folder / "adapter", model, adapter.record.stop_ids)
     made = open_lm(model, "merged")
-    checks = parity.merged(_open_tuned(base.folder / "model", adapter.folder / "adapter"), made, texts)
-    parity.require(checks, _FIX)
+    checks = parity.merged(open_tuned(base.folder / "model", adapter.folder / "adapter", "tuned"), made, texts)
+    require(checks, _FIX)
     artifacts = [_artifact("safetensors", base.record.precision, _files(model, work.out), tuple(checks))]
     skipped: list[str] = []
     for done, name in enumerate(formats, start=1):
@@ -56,7 +53,7 @@ def convert(
         path.parent.mkdir(exist_ok=True)
         to_gguf(model, path, FORMATS[name], _metadata(base.record, adapter))
         checks, left_out = prove(path, made, texts)
-        parity.require(checks, _FIX)
+        require(checks, _FIX)
         skipped += [f"{name}: {reason}" for reason in left_out]
         artifacts.append(_artifact("gguf", FORMATS[name], (_entry(path, work.out),), tuple(checks)))
     progress("models converted", steps, steps)
@@ -90,14 +87,6 @@ def _check_request(base: Weights, adapter: Adapter, formats: tuple[str, ...]) ->
             f"{base.commit[:12]}",
             fix="build again: it trains an adapter for this base",
         )
-
-
-def _open_tuned(base: Path, adapter: Path) -> TorchLM:
-    """The adapter on its base, unmerged, in float32: the model that was trained."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        model = PeftModel.from_pretrained(load_model(base), adapter).eval()
-    return TorchLM(name="tuned", model=model.get_base_model(), tokenizer=open_tokenizer(base))
 
 
 def _metadata(base: Weights, adapter: Made[Adapter]) -> dict[str, str]:

@@ -52,6 +52,14 @@ def open_lm(folder: Path, name: str, precision: str = "float32") -> TorchLM:
     return TorchLM(name=name, model=load_model(folder, precision), tokenizer=open_tokenizer(folder))
 
 
+def open_tuned(base: Path, adapter: Path, name: str) -> TorchLM:
+    """The engine over a base with its LoRA adapter applied, unmerged, in float32: the model as it was trained."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(load_model(base), adapter).eval()
+    return TorchLM(name=name, model=model.get_base_model(), tokenizer=open_tokenizer(base))
+
+
 @dataclass(slots=True)
 class _Row:
     """What is left of a context after the shared prefix, and its branches with their places in the answer."""

@@ -23,9 +23,9 @@ CHUNK = 2048
 """Positions whose logits exist at a time in training (`train.losses.CHUNK`)."""
 OWN_TOKENS = 64
 """Tokens that an evaluated row has of its own, beyond the prefix all rows share; shorter ones need more memory."""
-RUNTIME = 420 * MIB
-"""Resident before any weight: torch 2.13 (CPU), transformers 5.23, peft 0.21 and one step of a model of 0.1 M
-parameters; `python benchmarks/plan_memory.py runtime`."""
+RUNTIME = 430 * MIB
+"""Resident before any weight: torch 2.13 (CPU), transformers 5.23, peft 0.21, scipy, pydantic, rich, and one step of
+a model of 0.1 M parameters: 428 MiB by `python benchmarks/plan_memory.py runtime`."""
 
 
 def make(

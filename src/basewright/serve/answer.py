@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class Worker:
     async def run(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.thread, call, *arguments)
 
-    async def pieces(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
+    async def pieces(self, prompt: str, sampling: Sampling) -> AsyncGenerator[Piece, None]:
         steps = await self.run(self.lm.generate, prompt, sampling)
         while (piece := await self.run(next, steps, None)) is not None:
             yield piece
@@ -98,7 +98,7 @@ class Answer:
         async with self.worker.turn():
             await (self._stream(send) if self.job.stream else self._whole(send))
 
-    async def _steps(self) -> AsyncIterator[tuple[int, Piece]]:
+    async def _steps(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """(which prompt, piece), prompt after prompt; whatever fails in the engine comes out as `Failure`."""
         try:
             self.prompt_tokens = await self.worker.run(count_and_check, self.worker.lm, self.job)
@@ -107,7 +107,7 @@ class Answer:
                     async for piece in pieces:
                         self.completion_tokens += len(piece.tokens)
                         yield index, piece
-        except (Failure, GeneratorExit):
+        except Failure:
             raise
         except Exception as error:
             raise self._failure(error) from error

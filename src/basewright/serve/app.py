@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 
 from basewright.engine.lm import LM, Sampling
 from basewright.errors import nearest
-from basewright.serve import wire
 from basewright.serve.answer import Answer, Job, Worker
 from basewright.serve.wire import Failure, Receive, Scope, Send
 
@@ -48,7 +47,7 @@ class Completion(_Fields):
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
     best_of: Annotated[int, Field(ge=1, le=1)] | None = None
-    echo: Annotated[bool, Field(le=False)] | None = None
+    echo: Literal[False] | None = None
     suffix: None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
     frequency_penalty: Neutral | None = None
@@ -154,6 +153,3 @@ def _fault(error: ValidationError) -> Failure:
         return Failure(400, f"{field} is not offered here: leave it out", param=field, code="unsupported_parameter")
     said = " or ".join(dict.fromkeys(fault["msg"] for fault in faults if fault["loc"][0] == field))
     return Failure(400, f"{field}: {said}", param=field, code="invalid_value")
-
-
-__all__ = ["Completion", "make_app", "read_job", "wire"]

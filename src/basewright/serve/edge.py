@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from basewright.serve.wire import App, Failure, Message, Receive, Scope, Send, send_failure
 
 OPEN = "/healthz"
+MAX_HEADERS, MAX_HEAD = 100, 16 * 2**10
 MAX_BODY = 4 * 2**20
 DRAINED = 4 * MAX_BODY
 """How much of an overlong body is read and dropped, so that its sender reads the answer and no reset."""
@@ -37,11 +38,14 @@ class Edge:
                     return
                 receive = _replay(body, receive)
         except Failure as failure:
+            failure.headers += ((b"connection", b"close"),)  # what is left of the body is read by nobody
             await send_failure(send, failure)
             return
         await self.app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
+        if len(scope["headers"]) > MAX_HEADERS or sum(len(k) + len(v) for k, v in scope["headers"]) > MAX_HEAD:
+            raise Failure(431, "the headers are too large", code="headers_too_large")
         host = _only(scope, b"host")
         if host is None or (self.hosts is not None and host.lower() not in self.hosts):
             raise Failure(421, "the Host header does not name this server", code="wrong_host")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from basewright.engine.lm import LM
 from basewright.errors import UsageError
-from basewright.serve.edge import Edge
+from basewright.serve.edge import MAX_HEAD, Edge
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -21,7 +21,6 @@ KEY = "BASEWRIGHT_API_KEY"
 KEY_LENGTH = 22
 """Characters that 128 random bits need in base64."""
 HEAD_SECONDS = 10.0
-HEAD_BYTES = 16 * 2**10
 CONNECTIONS = 512
 STOP_SECONDS = 2
 
@@ -42,7 +41,7 @@ def start(
 
 
 def bind(host: str, port: int, key: str | None) -> socket.socket:
-    """A listening socket. Raises `UsageError` for an address that is taken, not here, or open to others without a key."""
+    """A listening socket. Raises `UsageError` for an address that is taken or not here, or open without a key."""
     if not is_loopback(host) and len(key or "") < KEY_LENGTH:
         raise UsageError(
             f"{host} can be reached from other machines, and {KEY} holds no key of {KEY_LENGTH} characters or more",
@@ -84,7 +83,7 @@ def make_server(lm: LM, name: str, host: str, listener: socket.socket, key: str 
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        h11_max_incomplete_event_size=HEAD_BYTES,
+        h11_max_incomplete_event_size=MAX_HEAD,
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 
 from basewright import store
 from basewright.data.pack import Order, Packed, pack
-from basewright.engine.torch_lm import TorchLM, load_model
+from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
 from basewright.records import (
     Adapter,
@@ -98,13 +98,6 @@ def tune(
         last_loss=state.last_loss,
         sha256=store.sha256_of(folder / "adapter_model.safetensors"),
     )
-
-
-def open_tuned(base: Path, adapter: Path, name: str) -> TorchLM:
-    """The base with its adapter applied, unmerged, as an engine. Raises nothing silently: PEFT's missing keys are
-    checked when the adapter is merged."""
-    model = PeftModel.from_pretrained(load_model(base), adapter).eval()
-    return TorchLM(name=name, model=model.get_base_model(), tokenizer=open_tokenizer(base))
 
 
 def steps_for(rows: Sequence[Encoded], seen: int, micro_tokens: int, batch_tokens: int, seed: int) -> int:
