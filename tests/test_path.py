@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from basewright import store
-from basewright.convert import stage as convert_stage
+from basewright.convert import gguf_writer
 from basewright.errors import (
     BasewrightError,
     CannotSeparate,
@@ -184,7 +184,7 @@ def test_prove_labels_that_mean_nothing(fresh: Path) -> None:
 
 def test_h019_convert_a_wrong_rope_base(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(copied, '["gguf:f16", "gguf:q8_0"]', '["gguf:f16"]')
-    real = convert_stage.to_gguf
+    real = gguf_writer.to_gguf
 
     def another_base(model: Path, out: Path, *more: Any) -> None:
         wrong = shutil.copytree(model, tmp_path / "wrong")
@@ -193,19 +193,19 @@ def test_h019_convert_a_wrong_rope_base(copied: Path, tmp_path: Path, monkeypatc
         (wrong / "config.json").write_text(json.dumps(config))
         real(wrong, out, *more)
 
-    monkeypatch.setattr(convert_stage, "to_gguf", another_base)
+    monkeypatch.setattr("basewright.convert.stage.to_gguf", another_base)
     stopped(copied, Refused, "convert", r"rope\.freq_base is 500000")
 
 
 def test_h009_convert_a_cut_gguf(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(copied, '["gguf:f16", "gguf:q8_0"]', '["gguf:f16"]')
-    real = convert_stage.to_gguf
+    real = gguf_writer.to_gguf
 
     def cut(model: Path, out: Path, *more: Any) -> None:
         real(model, out, *more)
         out.write_bytes(out.read_bytes()[:-1000])
 
-    monkeypatch.setattr(convert_stage, "to_gguf", cut)
+    monkeypatch.setattr("basewright.convert.stage.to_gguf", cut)
     stopped(copied, Refused, "convert", "GGUF|gguf|cut")
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from basewright import store
 from basewright.errors import StoreError
-from basewright.records import Check
+from basewright.records import Check, Made
 from basewright.store import Store, Work
 
 
@@ -23,7 +23,7 @@ def a_check(value: float = 1.0) -> Check:
     return Check(name="n", value=value, limit=2.0, passed=True, how="h")
 
 
-def make(root: Path, value: float = 1.0, calls: list[int] | None = None) -> tuple[store.Made[Check], bool]:
+def make(root: Path, value: float = 1.0, calls: list[int] | None = None) -> tuple[Made[Check], bool]:
     def maker(work: Work) -> Check:
         if calls is not None:
             calls.append(1)
@@ -126,7 +126,7 @@ def test_h042_h043_a_failing_call_at_any_time_keeps_the_old_state(
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="disk full: .* MiB are needed"):
+    with pytest.raises(StoreError, match=r"disk full: .* MiB are needed"):
         store.reserve(tmp_path, 2**60)
 
 

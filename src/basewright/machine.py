@@ -68,10 +68,10 @@ def cuda() -> tuple[Device, ...]:
 
 
 def return_freed_memory() -> None:
-    """Let freed blocks of a mebibyte and more go back to the system at once. The command line calls it once.
+    """Let freed blocks of a mebibyte and more go back to the system at once, from now on.
 
-    glibc raises its threshold for that with every large block that is freed, and then keeps activations' holes:
-    training runs peaked at up to 1.8 times what they used, differently each time (`benchmarks/plan_memory.py`).
+    glibc raises its threshold for that with every large block that is freed, and then keeps the holes between
+    activations: training peaked at 1.3 to 1.6 times what it used, and ran faster (`benchmarks/plan_memory.py keep`).
     Where there is no `mallopt` nothing is done.
     """
     with suppress(OSError, AttributeError):

@@ -15,7 +15,7 @@ from basewright.errors import DataError
 
 
 def test_the_same_documents_from_every_container(tmp_path: Path) -> None:
-    lines = '{"text": "one"}\n{"text": "two"}\n'.encode()
+    lines = b'{"text": "one"}\n{"text": "two"}\n'
     (tmp_path / "a.jsonl").write_bytes(lines)
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines))
     (tmp_path / "c.jsonl.xz").write_bytes(lzma.compress(lines))

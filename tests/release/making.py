@@ -315,7 +315,6 @@ def _choice() -> Choice:
         return Standing(
             model=model,
             parameters=3_221_952,
-            memory=100 * 2**20,
             few_shot=_interval(0.4),
             pilot=_interval(pilot),
             pilot_bits=_interval(0.8),

@@ -158,9 +158,11 @@ def test_h054_accumulation_changes_nothing(tmp_path: Path, micro: int) -> None:
     fills = Order(tuple(len(row.ids) for row in setup.rows_of), micro, 10**6, 0).epoch(0)[0]
     assert len(fills) == {64: 7, 128: 3, 400: 1}[micro] or len(fills) > 1
     parts = [pack([setup.rows_of[i] for i in part]) for part in fills]
-    for model, rows, name in ((reference, [pack(setup.rows_of)], "a"), (split, parts, "b")):
+    whole = [pack(setup.rows_of)]
+    for name in "ab":
         (tmp_path / name).mkdir()
-        loop.run(model, lambda _, rows=rows: rows, losses.next_token, chosen, tmp_path / name, silent, identity="x")
+    loop.run(reference, lambda _: whole, losses.next_token, chosen, tmp_path / "a", silent, identity="x")
+    loop.run(split, lambda _: parts, losses.next_token, chosen, tmp_path / "b", silent, identity="x")
     events = [json.loads((tmp_path / name / "events.jsonl").read_text().splitlines()[0]) for name in "ab"]
     assert events[0]["loss"] == pytest.approx(events[1]["loss"], rel=1e-6)
     assert events[0]["norm"] == pytest.approx(events[1]["norm"], rel=1e-5)

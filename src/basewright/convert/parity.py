@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from basewright import signals
 from basewright.convert import architectures, gguf_header, gguf_tokenizer, hard_strings
 from basewright.convert.readers import LlamaCpp, Reader, Transformers, has_llama_cpp
 from basewright.engine.torch_lm import TorchLM
-from basewright.errors import BasewrightError, ModelFileError, Refused
+from basewright.errors import BasewrightError, ModelFileError
 from basewright.records import Check, record
 from basewright.text import encode
 

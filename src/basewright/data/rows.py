@@ -17,11 +17,10 @@ from basewright.records import Item
 
 def read(path: Path) -> list[Item]:
     """All rows of a file as items, in its order. Raises `DataError` with the line and what to do."""
-    text = _text(path)
     parse = {".jsonl": _jsonl, ".csv": _csv}.get(path.suffix)
     if parse is None:
         raise DataError(f"{path.name} is neither .jsonl nor .csv", fix="save the rows as JSON lines or CSV")
-    items = [_item(path.name, line, row) for line, row in parse(path.name, text)]
+    items = [_item(path.name, line, row) for line, row in parse(path.name, _text(path))]
     if not items:
         raise DataError(f"{path.name} holds no rows", fix='write rows like {"text": "…", "label": "…"} into it')
     return items

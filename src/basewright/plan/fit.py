@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from basewright import machine
 from basewright.errors import DoesNotFit
 from basewright.plan.memory import MIB
-from basewright.records import Plans
+from basewright.records import Plan, Plans
+
+ROOM = 2
+"""Times the plan that a run was never seen to reach while freed memory was kept; 1.6 at most."""
 
 
 def require(plans: Plans) -> Plans:
@@ -20,3 +24,14 @@ def require(plans: Plans) -> Plans:
         f"no candidate fits; the closest is {closest.model}: {closest.job} needs {need:,.0f} MiB of {budget:,.0f} MiB",
         fix="; ".join(closest.reasons[1:]),
     )
+
+
+def prepare(plan: Plan) -> bool:
+    """Before the work of a plan: spare memory where the budget leaves less than twice the need, else be fast.
+
+    Says whether memory is spared; then a step takes about 1.3 times the processor time.
+    """
+    tight = plan.memory.total * ROOM > plan.budget
+    if tight:
+        machine.return_freed_memory()
+    return tight

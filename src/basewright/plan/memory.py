@@ -1,7 +1,7 @@
 """The memory of a job in closed form, on a CPU in float32. Each term says its formula; nothing is measured here.
 
-Checked against the peak of real runs by `benchmarks/plan_memory.py`. It holds for a process that gives freed memory
-back (`machine.return_freed_memory`); glibc else keeps freed blocks, and the same run peaked at up to 1.8 times.
+Checked against the peak of real runs by `benchmarks/plan_memory.py`. It is what a process needs that gives freed memory
+back at once; where there is room, one that keeps it is faster (`plan.fit.prepare`).
 """
 
 from __future__ import annotations

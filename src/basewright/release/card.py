@@ -142,12 +142,11 @@ def _chosen(parts: Parts) -> Iterator[str]:
     yield f"{outcome} Confidence {100 * choice.confidence:.0f} %. Rule: {line(choice.rule)}"
     yield f"Spent: {choice.evaluations} items scored, {choice.examples} training examples seen by pilots.\n"
     yield from table(
-        ("candidate", "parameters", "memory", "few-shot accuracy", "accuracy after a pilot", "bits after a pilot"),
+        ("candidate", "parameters", "few-shot accuracy", "accuracy after a pilot", "bits after a pilot"),
         [
             (
                 f"`{s.model}`",
                 count(s.parameters),
-                size(s.memory),
                 percent(s.few_shot),
                 percent(s.pilot),
                 interval(s.pilot_bits),
