@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -65,7 +64,6 @@ def test_a_folder_is_named_from_where_the_recipe_lies_or_absolutely(tmp_path: Pa
     assert relative.id == "mine"
     assert not relative.curated
     assert relative == cards.get(str(there))
-    assert replace(relative, id="models") == replace(cards.get("../models/mine", folder=there.parent), id="models")
 
 
 def test_a_curated_name_is_not_shadowed_by_a_folder_of_that_name(tmp_path: Path) -> None:

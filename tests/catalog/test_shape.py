@@ -66,9 +66,19 @@ def test_other_real_families_are_refused_by_name(tmp_path: Path, path: Path) -> 
         return
     with pytest.raises(ModelFileError) as caught:
         shapes.card_from_folder(with_config(tmp_path, config))
-    if "auto_map" not in config:
-        assert config["model_type"] in caught.value.message
-        assert "llama" in caught.value.fix
+    assert config["model_type"] in caught.value.message
+    assert "llama" in caught.value.fix
+
+
+@needs_real
+@pytest.mark.parametrize("path", sorted(REAL.glob("*--*.json")), ids=lambda path: path.stem)
+def test_h005_code_is_told_from_dimensions_in_real_configs(path: Path) -> None:
+    config = json.loads(path.read_text())
+    if "auto_map" in config:
+        with pytest.raises(ModelFileError, match="auto_map"):
+            configs.refuse_code(config, "config.json")
+    else:
+        configs.refuse_code(config, "config.json")
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,18 @@ def test_h023_lenient_json_is_refused_with_the_one_error(text: bytes) -> None:
     assert "\n" not in caught.value.message
 
 
-@given(st.binary(max_size=200))
-def test_h011_any_bytes_give_a_value_or_the_one_error(data: bytes) -> None:
+def told(data: bytes) -> str:
+    """The message of the one error, or nothing when the bytes are JSON."""
     try:
         strict.parse(data, "x.json")
     except ModelFileError as error:
-        assert "\n" not in error.message
+        return error.message
+    return ""
+
+
+@given(st.binary(max_size=200))
+def test_h011_any_bytes_give_a_value_or_the_one_error(data: bytes) -> None:
+    assert "\n" not in told(data)
 
 
 def test_a_key_that_comes_twice_is_named() -> None:

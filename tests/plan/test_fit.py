@@ -39,7 +39,7 @@ def test_when_nothing_fits_the_closest_is_named_with_its_need_and_a_way_out() ->
         fit.require(plans)
     need = plans.plans[1].memory.total / MIB
     assert f"needs {need:,.0f} MiB of 600 MiB" in caught.value.message
-    assert caught.value.fix.startswith("micro_tokens ")
+    assert caught.value.fix.startswith("[tune].micro_tokens = ")
     assert "\n" not in caught.value.message + caught.value.fix
 
 

@@ -18,7 +18,7 @@ from basewright.errors import ModelFileError
 MAX_CONFIG = 2**20
 CODE = re.compile(
     r"auto_map|.*trust_remote_code.*|.*_internal|.*code_revision|custom_(generate|pipelines?)|"
-    r".*attn_implementation.*|.*experts_implementation.*|.*kernel.*",
+    r".*attn_implementation.*|.*experts_implementation.*|(use_|hub_)*kernels?(_(config|name|repo|revision).*)?",
     re.IGNORECASE,
 )
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -120,13 +120,13 @@ def read(folder: Path) -> dict[str, Any]:
 
 def check(config: dict[str, Any]) -> dict[str, Any]:
     """The same config, all of it found good. Raises `ModelFileError` naming the key at fault."""
-    refuse_code(config, "config.json")
     family = config.get("model_type")
     if not isinstance(family, str) or family not in SUPPORTED:
         raise ModelFileError(
             f"config.json has model_type {str(family)[:80]!r}",
             fix=f"use a model of a supported type: {', '.join(SUPPORTED)}",
         )
+    refuse_code(config, "config.json")
     if config.get("quantization_config") is not None:
         raise ModelFileError(
             "the weights are quantized, which cannot be trained or measured here",

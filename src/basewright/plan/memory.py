@@ -1,7 +1,8 @@
 """The memory of a job in closed form, on a CPU in float32. Each term says its formula; nothing is measured here.
 
-Checked against the peak of real runs by `benchmarks/plan_memory.py`. It is what a process needs that gives freed memory
-back at once; where there is room, one that keeps it is faster (`plan.fit.prepare`).
+Checked against the peak of real runs by `benchmarks/plan_memory.py`. It is what a process needs that gives freed
+memory back at once; where there is room, one that keeps it is faster (`plan.fit.prepare`). While a model is loaded
+the pages of its file are resident too; they are not counted: the kernel takes them back before it runs out.
 """
 
 from __future__ import annotations
@@ -206,8 +207,9 @@ def _advice(need: Callable[[int, int], Memory], job: Job, context: int, micro_to
             longest //= 2
         total = need(longest, at_once).total
         if total <= limit:
-            what = f"micro_tokens {at_once}" if longest == context else f"rows of at most {longest} tokens"
-            return f"{what} would need {_mib(total)}"
+            ways = [f"[tune].micro_tokens = {at_once}"] if job == "lora" else []
+            ways += [f"rows of at most {longest} tokens"] if longest < context else []
+            return f"{' with '.join(ways)} would need {_mib(total)}"
     return "shorter rows would not fit either: take a smaller model, or more memory"
 
 
