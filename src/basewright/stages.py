@@ -106,6 +106,7 @@ class Walk:
                 for name in candidates.models
             )
             fitting = fit.require(Plans(plans=plans))
+            fit.prepare(max(fitting.plans, key=lambda plan: plan.memory.total))
             left_out = [plan.model for plan in plans if plan not in fitting.plans]
             most = max(plan.memory.total for plan in fitting.plans)
             say(

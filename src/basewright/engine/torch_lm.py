@@ -30,6 +30,7 @@ SHARES = {"llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gemma", "olmo", "ol
 ROPES = {"default", "linear", "llama3", "yarn"}
 """Kinds of rotary positions whose angles do not depend on how long the text is."""
 BATCH_TOKENS = 4096
+OWN_TOKENS = 64
 
 
 def load_model(folder: Path, precision: str = "float32", attention: str = "sdpa") -> Any:
@@ -207,10 +208,13 @@ def _common_prefix(contexts: Sequence[list[int]]) -> list[int]:
 
 
 def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-    """Rows of like length together, longest first, at most BATCH_TOKENS with padding."""
+    """Rows of like length together, longest first, at most BATCH_TOKENS with padding.
+
+    A short row counts as OWN_TOKENS: the shared prefix is repeated for every row, which is memory too.
+    """
     batch: list[_Row] = []
     for row in sorted(rows, key=lambda row: -row.size):
-        if batch and (len(batch) + 1) * batch[0].size > BATCH_TOKENS:
+        if batch and (len(batch) + 1) * max(batch[0].size, OWN_TOKENS) > BATCH_TOKENS:
             yield batch
             batch = []
         batch.append(row)

@@ -37,7 +37,7 @@ LIMITS = {
     "events.jsonl": 2**28,
 }
 """The files that are taken beside weights and licences, and the most bytes each may have."""
-LICENCE = re.compile(r"LICEN[CS]E[A-Za-z0-9._-]*")
+LICENCE = re.compile(r"(LICEN[CS]E|NOTICE|USE_POLICY|COPYING)[A-Za-z0-9._-]*")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz", ".h5", ".keras", ".joblib")
 FLOATS = ("F32", "BF16", "F16")
 LEFTOVER = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
