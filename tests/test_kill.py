@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -56,3 +58,47 @@ def test_p1_killed_ten_times_the_results_are_those_of_an_undisturbed_build(tmp_p
     out, err = build(recipe, tmp_path / "killed").communicate(timeout=600)
     assert "Verdict" in out, err
     assert results(tmp_path / "killed") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_h050_h051_stopped_politely_at_any_time_it_says_so_and_continues(tmp_path: Path, number: int) -> None:
+    recipe = prepare(tmp_path)
+    draw = random.Random(number)
+    ended = 0
+    for _ in range(8):
+        process = build(recipe, tmp_path / "runs")
+        time.sleep(draw.uniform(0.2, 8.0))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        if process.returncode == 0:
+            ended += 1
+            continue
+        assert process.returncode in (130, -number), err  # the latter before the handler is there
+        assert "Traceback" not in err
+        assert process.returncode == -number or "run the same command again" in err
+    out, err = build(recipe, tmp_path / "runs").communicate(timeout=600)
+    assert "Verdict" in out, err
+    assert ended < 8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk needs root")
+def test_h030_h043_a_full_disk_is_one_line_and_the_build_continues(tmp_path: Path) -> None:
+    recipe = prepare(tmp_path)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(runs)], check=False).returncode:
+        pytest.skip("this machine mounts nothing")
+    try:
+        process = build(recipe, runs)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 74, err
+        assert "disk full" in err
+        assert "Traceback" not in err
+        assert all(store.faults(folder) == [] for folder in runs.glob("*-*") if folder.name != "work")
+        subprocess.run(["mount", "-o", "remount,size=200m", str(runs)], check=True)
+        out, err = build(recipe, runs).communicate(timeout=600)
+        assert "Verdict" in out, err
+    finally:
+        subprocess.run(["umount", str(runs)], check=True)

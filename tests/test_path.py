@@ -25,7 +25,7 @@ from basewright.errors import (
 from basewright.path import Built
 from basewright.release import verify
 from basewright.stages import STAGES
-from basewright.text import encode
+from basewright.text import encode, layout
 from basewright.text.encode import Encoded
 from tests.walks import Collected, prepare, rows, walk, write_rows
 
@@ -245,3 +245,18 @@ def test_results_carry_no_path_of_this_machine(first: tuple[Path, Built, Collect
         if path.suffix in (".json", ".md", "") and path.is_file():
             assert str(recipe.parent) not in path.read_text("utf-8"), path.name
     assert json.loads((built.release.folder / "proof.json").read_text())
+
+
+@pytest.mark.gguf
+def test_llama_cpp_completes_with_the_gguf_that_was_built(first: tuple[Path, Built, Collected]) -> None:
+    pytest.importorskip("llama_cpp", reason="the gguf extra is not installed")
+    from basewright.engine import llama_cpp_lm, torch_lm
+    from basewright.engine.lm import Sampling
+
+    folder = first[1].release.folder
+    prompt = layout.prompt(first[1].task.layout, first[1].task.test[0].text)
+    trained = torch_lm.open_lm(folder / "model", "merged")
+    native = llama_cpp_lm.open_lm(next((folder / "gguf").glob("*-f16.gguf")), folder / "model", "gguf")
+    answers = ["".join(p.text for p in lm.generate(prompt, Sampling(max_tokens=8))) for lm in (trained, native)]
+    assert answers[0] == answers[1]
+    assert answers[0].strip() in first[1].task.labels  # and it stopped by itself after the label

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basewright.records import Check, Interval, Layout, Memory, Overlay, TrainSettings, from_plain, to_plain
+from basewright.plain import from_plain, to_plain
+from basewright.records import Check, Interval, Layout, Memory, Overlay, TrainSettings
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -28,7 +28,8 @@ from typing import Any, TypeVar
 
 from basewright import __version__, signals
 from basewright.errors import StoreError
-from basewright.records import FileEntry, Made, Stamp, from_plain, to_plain
+from basewright.plain import from_plain, to_plain
+from basewright.records import FileEntry, Made, Stamp
 
 R = TypeVar("R")
 MANIFEST = "MANIFEST.json"

@@ -9,7 +9,8 @@ import pytest
 from basewright.catalog import cards
 from basewright.catalog.shape import parameters_from_shape
 from basewright.errors import ModelFileError, UsageError
-from basewright.records import ModelCard, from_plain, to_plain
+from basewright.plain import from_plain, to_plain
+from basewright.records import ModelCard
 
 CONFIG = {
     "model_type": "llama",

@@ -13,6 +13,7 @@ from basewright.convert import gguf_header, gguf_writer, parity, stage
 from basewright.convert.merge import merge
 from basewright.convert.stage import convert
 from basewright.errors import Refused, UsageError
+from basewright.plain import from_plain, to_plain
 from basewright.records import (
     Adapter,
     Converted,
@@ -24,9 +25,7 @@ from basewright.records import (
     Stamp,
     TrainSettings,
     Weights,
-    from_plain,
     silent,
-    to_plain,
 )
 from basewright.store import Work, sha256_of
 from tests.models import TEXTS, tiny_adapter, tiny_llama

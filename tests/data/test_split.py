@@ -59,6 +59,19 @@ def test_near_duplicates_stay_together() -> None:
     assert together == 150
 
 
+def test_h078_rows_that_copy_a_sentence_stay_together() -> None:
+    """13 words in a row are what the certificate refuses; the split that is made for a person must not lead there."""
+    draw = random.Random(6)
+    pairs = []
+    for base in items(150, seed=6):
+        copied = draw.choices(WORDS, k=split.RUN)
+        pairs += [item(" ".join([*draw.choices(WORDS, k=20), *copied]), base.label) for _ in range(2)]
+    parts = split.divide(pairs, choose=0.3, test=0.3)
+    side = {one.id: name for name, part in parts.items() for one in part}
+    assert all(side[a.id] == side[b.id] for a, b in zip(pairs[::2], pairs[1::2], strict=True))
+    assert len(set(split.clusters(pairs))) == 150
+
+
 def test_h062_the_ledger_closes() -> None:
     rows_ = items(40)
     kept, ledger = split.deduplicate([*rows_, rows_[0], rows_[1]])

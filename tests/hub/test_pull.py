@@ -15,7 +15,8 @@ from basewright.catalog import cards
 from basewright.engine.torch_lm import load_model, open_lm
 from basewright.errors import ModelFileError, StoreError
 from basewright.hub import airlock, pull
-from basewright.records import FileEntry, ModelCard, Weights, to_plain
+from basewright.plain import to_plain
+from basewright.records import FileEntry, ModelCard, Weights
 from basewright.store import Store, Work
 from tests.hub.folders import CONFIG, random_tensors, weights, write, write_shards
 from tests.models import tiny_llama

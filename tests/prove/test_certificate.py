@@ -18,6 +18,7 @@ from basewright.records import Check, Item, Layout
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import attention, losses, tune
+from tests.convert.stories260k import stories260k
 from tests.models import tiny_llama
 
 LAYOUT = Layout(prompt="T: {text}\nL:", separator="\n\n")
@@ -45,6 +46,17 @@ def found(encoded: Sequence[Encoded], tokenizer: Tokenizer, limit: int = 128) ->
 
 def test_right_rows_pass(tokenizer: Tokenizer) -> None:
     assert all(check.passed for check in found(tune.examples(ITEMS, LAYOUT, tokenizer), tokenizer).values())
+
+
+def test_right_rows_of_a_decoder_that_takes_off_the_first_space_pass(tmp_path: Path) -> None:
+    """SentencePiece-like tokenizers, stories260K's here: the label alone decodes without the space before it."""
+    tokenizer = open_tokenizer(stories260k(tmp_path))
+    encoded = tune.examples(ITEMS, LAYOUT, tokenizer)
+    assert tokenizer.text(encoded[0].ids[encoded[0].mask.index(True) :]) == "a"
+    assert all(check.passed for check in found(encoded, tokenizer, 512).values())
+    for at in range(1, len(encoded[0].ids)):
+        broken = [flip(encoded[0], at), *encoded[1:]]
+        assert not all(check.passed for check in found(broken, tokenizer, 512).values()), at
 
 
 def flip(row: Encoded, at: int) -> Encoded:

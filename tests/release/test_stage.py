@@ -11,7 +11,8 @@ import pytest
 
 from basewright import store
 from basewright.errors import Refused, StoreError
-from basewright.records import Layout, from_plain, to_plain
+from basewright.plain import from_plain, to_plain
+from basewright.records import Layout
 from tests.release import making
 
 FILES = {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from basewright.catalog.shape import card_from_folder
 from basewright.errors import UsageError, nearest
-from basewright.records import ModelCard, from_plain
+from basewright.plain import from_plain
+from basewright.records import ModelCard
 
 
 def find() -> list[ModelCard]:

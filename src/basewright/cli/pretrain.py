@@ -24,7 +24,7 @@ def command(recipe: Path, corpora: Path | None, out: Path | None, runs: Path, as
     """Train the tokenizer and the decoder that RECIPE describes, and measure it on held-out text.
 
     \b
-    basewright pretrain examples/pretrain-tiny.toml
+    basewright pretrain examples/pretrain/tiny.toml
     """
     from basewright import recipe as recipes
     from basewright.errors import UsageError

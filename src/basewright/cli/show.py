@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from basewright.records import Progress, to_plain
+from basewright.plain import to_plain
+from basewright.records import Progress
 from basewright.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])

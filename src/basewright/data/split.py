@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from basewright.data.rows import normal
 from basewright.errors import DataError, Refused
 from basewright.records import Item, Ledger
 
 SIMILAR = 0.7
 """Jaccard similarity of word trigrams from which two rows count as near-duplicates."""
+RUN = 13
+"""Words in a row that count as copied text, as in GPT-3's contamination study (Brown et al. 2020, appendix C)."""
 
 
 def deduplicate(items: Sequence[Item]) -> tuple[list[Item], Ledger]:
@@ -79,23 +82,34 @@ def refuse_overlap(train: Sequence[Item], held: Sequence[Item], where: str) -> N
 
 
 def clusters(items: Sequence[Item]) -> list[str]:
-    """For each item the id of the first item it is a near-duplicate of, directly or through others (MinHash LSH)."""
+    """For each item the id of the first item it is a near-duplicate of, directly or through others: found similar by
+    MinHash LSH, or with words copied from one another."""
     from datasketch import MinHash, MinHashLSH
 
     leader: dict[str, str] = {}
     index = MinHashLSH(threshold=SIMILAR, num_perm=64)
+    owner: dict[str, str] = {}
     found: list[str] = []
     for item in items:
         if item.id not in leader:
             sketch = MinHash(num_perm=64, seed=1)
             sketch.update_batch([shingle.encode() for shingle in _shingles(item.text)])
-            near = sorted({_root(leader, str(other)) for other in index.query(sketch)})
+            copied = runs(item.text)
+            alike = {str(other) for other in index.query(sketch)} | {owner[run] for run in copied if run in owner}
+            near = sorted({_root(leader, other) for other in alike})
             leader[item.id] = near[0] if near else item.id
             for other in near[1:]:
                 leader[other] = near[0]
             index.insert(item.id, sketch)
+            owner.update(dict.fromkeys(copied, item.id))
         found.append(item.id)
     return [_root(leader, one) for one in found]
+
+
+def runs(text: str) -> set[str]:
+    """Every RUN words in a row of a text; a shorter one as a whole."""
+    words = normal(text).split()
+    return {" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1))}
 
 
 def _root(leader: dict[str, str], key: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from basewright.checks import at_most
-from basewright.data.rows import normal
+from basewright.data import split
 from basewright.prove import model_checks
 from basewright.records import Certificate, Check, Item, Layout, Made, Overlay, Task, Weights
 from basewright.text import layout as layouts
@@ -17,8 +17,6 @@ from basewright.train import attention, tune
 
 SHOWN = 3
 """Rows whose mask is shown to the person."""
-OVERLAP_WORDS = 13
-"""Words in a row that count as copied text, as in GPT-3's contamination study (Brown et al. 2020, appendix C)."""
 
 
 def certify(base: Made[Weights], task: Task, items: Sequence[Item], micro_tokens: int) -> Certificate:
@@ -98,9 +96,14 @@ def text_checks(
 
 
 def _mask_is_right(item: Item, row: Encoded, layout: Layout, tokenizer: Tokenizer) -> bool:
-    counted = tokenizer.text([i for i, m in zip(row.ids, row.mask, strict=True) if m])
-    silent = tokenizer.text([i for i, m in zip(row.ids, row.mask, strict=True) if not m])
-    return counted == layouts.target(item.label) and silent == layouts.prompt(layout, item.text)
+    """The target is decoded behind its prompt, because some decoders take the space off a first word."""
+    border = row.mask.index(True) if any(row.mask) else len(row.ids)
+    prompt = layouts.prompt(layout, item.text)
+    return (
+        all(row.mask[border:-1])  # whether EOS counts is another check's question
+        and tokenizer.text(row.ids[:border]) == prompt
+        and tokenizer.text(row.ids) == prompt + layouts.target(item.label)
+    )
 
 
 def _starts_right(row: Encoded, tokenizer: Tokenizer) -> bool:
@@ -111,14 +114,9 @@ def _starts_right(row: Encoded, tokenizer: Tokenizer) -> bool:
 
 def _unseen(items: Sequence[Item], held: Sequence[Item]) -> Check:
     """Held-out texts, or runs of 13 words of them, in the training rows (H078)."""
-    seen = {gram for item in items for gram in _grams(item.text)}
-    leaked = [item for item in held if seen & _grams(item.text)]
-    return _count("held-out rows were not learned", leaked, f"held-out rows that share {OVERLAP_WORDS} words in a row")
-
-
-def _grams(text: str) -> set[str]:
-    words = normal(text).split()
-    return {" ".join(words[i : i + OVERLAP_WORDS]) for i in range(max(1, len(words) - OVERLAP_WORDS + 1))}
+    seen = {run for item in items for run in split.runs(item.text)}
+    leaked = [item for item in held if seen & split.runs(item.text)]
+    return _count("held-out rows were not learned", leaked, f"held-out rows that share {split.RUN} words in a row")
 
 
 def _count(name: str, broken: Sequence[Item], how: str) -> Check:

@@ -9,7 +9,8 @@ from functools import cache
 from importlib import resources
 
 from basewright.errors import Refused, nearest
-from basewright.records import Source, from_plain, record
+from basewright.plain import from_plain
+from basewright.records import Source, record
 
 
 @record

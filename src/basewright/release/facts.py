@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from basewright import __version__, store
-from basewright.records import Made, to_plain
+from basewright.plain import to_plain
+from basewright.records import Made
 from basewright.release.parts import Parts, label, path_of
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from basewright.engine.lm import LM
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
-from basewright.records import Layout, Release, from_plain
+from basewright.plain import from_plain
+from basewright.records import Layout, Release
 from basewright.store import MANIFEST, Store, faults, load, read_json
 
 Engine = Literal["torch", "llama_cpp"]

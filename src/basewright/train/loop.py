@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 from basewright import signals, store
 from basewright.data.pack import Packed
 from basewright.errors import Refused, StoreError
-from basewright.records import CurvePoint, Progress, TrainSettings, to_plain
+from basewright.plain import to_plain
+from basewright.records import CurvePoint, Progress, TrainSettings
 
 Rows = Callable[[int], list[Packed]]
 """The micro-batches of a step: a pure function of the step's number."""

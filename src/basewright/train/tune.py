@@ -16,18 +16,8 @@ from basewright import store
 from basewright.data.pack import Order, Packed, pack
 from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
-from basewright.records import (
-    Adapter,
-    Certificate,
-    Item,
-    Layout,
-    LoraSettings,
-    Made,
-    Progress,
-    TrainSettings,
-    Weights,
-    to_plain,
-)
+from basewright.plain import to_plain
+from basewright.records import Adapter, Certificate, Item, Layout, LoraSettings, Made, Progress, TrainSettings, Weights
 from basewright.store import Work
 from basewright.text import encode
 from basewright.text import layout as layouts
