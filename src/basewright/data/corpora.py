@@ -27,10 +27,11 @@ def documents(path: Path, suffixes: tuple[str, ...] = TEXT, exclude: Collection[
     """
     if not path.exists():
         raise DataError(f"the corpus {path} does not exist", fix="correct [corpus].paths in the recipe")
+    if path in exclude:
+        return
     if path.is_dir():
         for inner in sorted(path.iterdir()):
-            skipped = inner in exclude or inner.is_symlink()
-            if not skipped and (inner.is_dir() or inner.name.endswith(suffixes)):
+            if not inner.is_symlink() and (inner.is_dir() or inner.name.endswith(suffixes)):
                 yield from documents(inner, suffixes, exclude)
         return
     try:

@@ -1,0 +1,49 @@
+"""`basewright build` as a person runs it: stages on stdout, hints on stderr, JSON where asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from basewright.cli.main import run
+from tests.walks import prepare
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("build"), examples=1600)
+
+
+def test_build_then_json_then_runs(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = ["--runs", str(recipe.parent / "runs")]
+    assert run(["build", str(recipe), *runs]) == 0
+    first = capsys.readouterr()
+    stages = [line.split()[0] for line in first.out.splitlines()[:9]]
+    assert stages == ["read", "plan", "pull", "choose", "certify", "tune", "prove", "convert", "release"]
+    assert "Verdict" in first.out
+    report = next(line.split(maxsplit=1)[1] for line in first.out.splitlines() if line.startswith("Report"))
+    assert Path(report).is_file()
+    assert first.err.count("basewright ") == 3  # the next three commands
+
+    assert run(["build", str(recipe), *runs, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert Path(found["release"]) == Path(report).parent
+    assert found["choice"]["verdict"] in ("winner", "tie")
+    assert found["proof"]["after"]["accuracy"]["n"] == len(found["proof"]["after"]["items"])
+
+    assert run(["runs", *runs, "--kind", "release", "--json"]) == 0
+    assert [stamp["id"] for stamp in json.loads(capsys.readouterr().out)] == [found["release_id"]]
+    assert run(["runs", *runs]) == 0
+    assert found["adapter_id"] in capsys.readouterr().out
+
+
+def test_a_stage_that_stops_is_named(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = recipe.read_text().replace("[choose]", '[limits]\nmemory = "1 MiB"\n[choose]')
+    other = recipe.with_name("other.toml")
+    other.write_text(text)
+    assert run(["build", str(other), "--runs", str(tmp_path)]) == 69
+    err = capsys.readouterr().err
+    assert err.splitlines()[0].startswith("basewright: plan: no candidate fits")
+    assert err.splitlines()[1].startswith("  next: ")
