@@ -42,7 +42,7 @@ name = "cuad-clauses"
 [task]
 data = "rows.jsonl"
 prompt = "Clause: {text}\\nType:"
-shots = 0                        # with one, 22 held-out clauses are longer than the context of 512
+shots = 0                        # with one, the longest held-out clauses do not fit the context of 512
 """
     + CANDIDATES
 )

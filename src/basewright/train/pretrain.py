@@ -80,7 +80,7 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
     parameters = sum(p.numel() for p in model.parameters())
     return Checkpoint(
         name=settings.name,
-        card=_card(settings, parameters, state.tokens),
+        card=_card(settings, tokenizer.size, parameters, state.tokens),
         train=settings.train,
         corpus=settings.corpus.paths,
         documents=len(texts),
@@ -236,7 +236,8 @@ def _write(model: Any, work: Work) -> None:
     (work.out / "events.jsonl").write_bytes((work.scratch / "events.jsonl").read_bytes())
 
 
-def _card(settings: PretrainSettings, parameters: int, tokens: int) -> ModelCard:
+def _card(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: int) -> ModelCard:
+    """`vocabulary` is what the tokenizer learned: a small corpus holds fewer merges than were asked for."""
     return ModelCard(
         id=settings.name,
         family="foundling" if settings.name.startswith("foundling") else settings.name,
@@ -252,7 +253,7 @@ def _card(settings: PretrainSettings, parameters: int, tokens: int) -> ModelCard
             kv_heads=settings.kv_heads,
             head_dim=settings.width // settings.heads,
             feed_forward=settings.feed_forward,
-            vocabulary=settings.vocabulary,
+            vocabulary=vocabulary,
             tied=True,
         ),
         precision="bfloat16",
