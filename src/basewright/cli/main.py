@@ -18,6 +18,7 @@ COMMANDS = {
     "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
     "complete": "continue a prompt with a base model, raw or few-shot",
     "serve": "answer on /v1/completions with what was built",
+    "verify": "check that a release is whole and carries its proofs",
     "runs": "list what has been made, newest first",
     "pretrain": "make a base model from scratch",
 }
