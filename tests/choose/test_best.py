@@ -28,7 +28,7 @@ def scores(model: str, right: list[bool], first_item: int = 0) -> Scores:
 
 
 def evidence(model: str, right: list[bool], parameters: int = 100, first_item: int = 0) -> best.Evidence:
-    one = scores(model, right, first_item)
+    one = scores(f"{model} tuned", right, first_item)
     return best.Evidence(model=model, parameters=parameters, few_shot=one, pilot=one, pilot_examples=10)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from basewright.errors import CannotSeparate
@@ -36,7 +37,7 @@ def best(task: str, evidence: Sequence[Evidence], confidence: float) -> Choice:
     ranked = sorted(evidence, key=lambda e: (-e.pilot.accuracy.value, e.pilot.bits.value, e.parameters, e.model))
     pairs = list(combinations(ranked, 2))
     level = paired.family_confidence(confidence, len(pairs))
-    comparisons = tuple(classify.same_items(a.pilot, b.pilot, level) for a, b in pairs)
+    comparisons = tuple(_compare(a, b, level) for a, b in pairs)
     leader = ranked[0]
     tied = [leader, *(e for e in ranked[1:] if not _separated(comparisons, leader.model, e.model))]
     cheapest = min(tied, key=lambda e: (e.parameters, ranked.index(e)))
@@ -65,6 +66,11 @@ def require_winner(choice: Choice, on_tie: str) -> str:
             fix='add labelled rows, or accept the cheapest: set on_tie = "cheapest" under [choose] in the recipe',
         )
     return choice.winner
+
+
+def _compare(a: Evidence, b: Evidence, level: float) -> Comparison:
+    """Under the candidates' own names: the scores are called after the tuned models."""
+    return replace(classify.same_items(a.pilot, b.pilot, level), first=a.model, second=b.model)
 
 
 def _separated(comparisons: Sequence[Comparison], first: str, second: str) -> bool:
