@@ -16,7 +16,7 @@ from tests.conftest import SHARED
 
 Row = dict[str, str]
 CELL = 100_000
-"""Characters of a CUAD cell that are parsed at most; the longest has 14,000."""
+"""Characters of a CUAD cell that are parsed at most; the longest has 15,369."""
 
 
 def source(name: str) -> Path:

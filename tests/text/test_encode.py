@@ -114,3 +114,9 @@ def test_a_layout_fills_in_text_and_nothing_else(text: str, shot: str) -> None:
 def test_a_layout_needs_one_place_for_the_text(prompt: str) -> None:
     with pytest.raises(UsageError, match="exactly once"):
         layout.check(Layout(prompt=prompt, separator=""))
+
+
+@pytest.mark.parametrize("prompt", ["{text}: ", "{text}\n"])
+def test_a_layout_leaves_the_space_to_the_answer(prompt: str) -> None:
+    with pytest.raises(UsageError, match="white space"):
+        layout.check(Layout(prompt=prompt, separator=""))

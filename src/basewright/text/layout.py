@@ -9,11 +9,13 @@ from basewright.records import Item, Layout
 
 
 def check(layout: Layout) -> Layout:
-    """Refuse a layout that has no place for the text. Raises `UsageError`."""
+    """Refuse a layout that has no place for the text, or that ends in space. Raises `UsageError`."""
     if layout.prompt.count("{text}") != 1:
         raise UsageError(
             "the layout's prompt must hold {text} exactly once", fix='set [task].prompt = "Text: {text}\\nLabel:"'
         )
+    if layout.prompt != layout.prompt.rstrip():  # the space before an answer belongs to the answer's first token
+        raise UsageError("the layout's prompt ends in white space", fix="take it off the end of [task].prompt")
     return layout
 
 
