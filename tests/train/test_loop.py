@@ -207,6 +207,15 @@ print(train(Setup(Path(sys.argv[1]), chosen), chosen, Path(sys.argv[2]))[0])
 """
 
 
+def test_h050_a_request_before_the_first_step_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings()
+    setup = Setup(tmp_path / "m", chosen)
+    monkeypatch.setattr(signals, "_received", [signal.SIGTERM])
+    with pytest.raises(Interrupted):
+        train(setup, chosen, tmp_path / "s")
+    assert not list((tmp_path / "s").glob("step-*"))
+
+
 @pytest.mark.slow
 def test_p1_kill_9_at_any_time_then_resume_gives_the_same_bits(tmp_path: Path) -> None:
     import random

@@ -70,7 +70,8 @@ def run(
     clock, since = time.monotonic(), state.tokens
     while state.step < settings.steps:
         if signals.requested():
-            _save(scratch, trainable, optimizer, state, key)
+            if state.step:  # before the first step there is nothing to keep
+                _save(scratch, trainable, optimizer, state, key)
             signals.poll()
         nats, norm, tokens = _step(model, rows(state.step), loss, settings, optimizer, state.step, trainable)
         state.step += 1

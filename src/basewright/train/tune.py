@@ -139,4 +139,5 @@ def _write(model: Any, folder: Path, base: Weights) -> None:
     config = json.loads(path.read_text("utf-8"))
     config["base_model_name_or_path"] = base.card.id
     config["revision"] = base.commit
+    config["target_modules"] = sorted(config["target_modules"])  # PEFT writes a set, in another order each time
     store.write_json(path, to_plain(config))
