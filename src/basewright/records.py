@@ -244,35 +244,70 @@ class How:
 
     engine: str
     precision: str
-    bos: bool
+    weights: str
+    """The model's `Weights.commit`; empty where only an endpoint answers."""
     shots: int
-    layout: Layout
+    sampler: str
+    """How shots are picked: `none`, `fixed`, `random`, `balanced` or `nearest`."""
     normalisation: str
+    stops: tuple[str, ...]
     prompt_hash: str
-    first_ids: tuple[int, ...]
-    """The first 16 token ids of the first prompt (H074)."""
+    """Over the token ids of all prompts, in order of the items."""
+    prompt: str
+    """The first prompt, whole."""
+    prompt_ids: tuple[int, ...]
+    """Its token ids (H074)."""
+    bos: int
+    """How many start tokens it begins with."""
+    cut: int = 0
+    """Prompts that lost tokens on the left because they were longer than the model's context."""
 
 
 @record
 class ItemScore:
     item: str
-    predicted: str
-    correct: bool
-    bits: float
-    """Surprise of the right label among the labels: -log2 of its renormalised probability."""
+    answer: str
+    values: dict[str, float]
+    """By metric; of a right or wrong answer, 1 or 0."""
+    group: str = ""
+    """Items that share a passage share a group; their errors are not independent."""
+
+    @property
+    def correct(self) -> bool:
+        return self.values["accuracy"] == 1.0
+
+    @property
+    def bits(self) -> float:
+        return self.values["bits"]
 
 
 @record
 class Scores:
     model: str
     task: str
-    split: Literal["choose", "test"]
-    accuracy: Interval
-    bits: Interval
+    version: str
+    """Hash of the task's items and of how they are asked."""
+    split: str
+    """Part of the task the items are of: `choose`, `test`, or `all`."""
+    metrics: dict[str, Interval]
+    """The main metric first."""
     majority: float
-    """Accuracy of always answering the most frequent label of the training split."""
+    """Accuracy of always giving the most frequent answer; of nothing, where answers are free text, it is 0."""
     items: tuple[ItemScore, ...]
+    expected: int
+    """Items the task has; a score over fewer is partial and ranks nothing (H080)."""
     how: How
+    parts: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    """Metrics of the items in each language, where items name one."""
+
+    @property
+    def accuracy(self) -> Interval:
+        return self.metrics["accuracy"]
+
+    @property
+    def bits(self) -> Interval:
+        """Surprise of the right label among the labels: -log2 of its renormalised probability."""
+        return self.metrics["bits"]
 
 
 @record

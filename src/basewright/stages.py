@@ -288,6 +288,7 @@ class Walk:
                 split,
                 model=name,
                 few_shot=adapter is None,
+                weights=base.record.commit,
                 confidence=confidence,
                 progress=lambda what, done, total: progress(f"{what}, {name}", done, total),
             ),

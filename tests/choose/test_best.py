@@ -7,23 +7,26 @@ import pytest
 
 from basewright.choose import best
 from basewright.errors import CannotSeparate, UsageError
-from basewright.records import How, ItemScore, Layout, Scores
+from basewright.records import How, ItemScore, Scores
 from basewright.stats import intervals
 
 HOW = How(
-    engine="fake", precision="float32", bos=True, shots=0, layout=Layout(prompt="{text}", separator=""),
-    normalisation="sum", prompt_hash="0", first_ids=(),
+    engine="fake", precision="float32", weights="", shots=0, sampler="none", normalisation="sum", stops=(),
+    prompt_hash="0", prompt="", prompt_ids=(), bos=1,
 )  # fmt: skip
 
 
 def scores(model: str, right: list[bool], first_item: int = 0) -> Scores:
     items = tuple(
-        ItemScore(item=str(first_item + i), predicted="a", correct=ok, bits=0.5 if ok else 2.0)
+        ItemScore(item=str(first_item + i), answer="a", values={"accuracy": float(ok), "bits": 0.5 if ok else 2.0})
         for i, ok in enumerate(right)
     )
     return Scores(
-        model=model, task="t", split="choose", accuracy=intervals.proportion(sum(right), len(right)),
-        bits=intervals.mean([score.bits for score in items]), majority=0.5, items=items, how=HOW,
+        model=model, task="t", version="1", split="choose", majority=0.5, items=items, expected=len(items), how=HOW,
+        metrics={
+            "accuracy": intervals.proportion(sum(right), len(right)),
+            "bits": intervals.mean([score.bits for score in items]),
+        },
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ REQUESTS = (
     Request("", ("The", " the", "")),
     Request("She s", ("ells", "he", "", "e")),
 )
-ENGINES = ("fake", "torch", "torch plain", pytest.param("llama_cpp", marks=pytest.mark.gguf))
+ENGINES = ("fake", "torch tree", "torch prefix", "torch none", pytest.param("llama_cpp", marks=pytest.mark.gguf))
 Near = Callable[[Any], Any]
 
 
@@ -44,8 +44,7 @@ def lm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
         yield llama_cpp_lm_of(folder)
     else:
         with pytest.MonkeyPatch.context() as patch:
-            if request.param == "torch plain":
-                patch.setattr(torch_lm, "SHARES", frozenset())
+            patch.setattr(torch_lm, "_proven", lambda _: request.param.removeprefix("torch "))
             yield torch_lm.open_lm(folder, "tiny")
     torch.set_num_threads(threads)
 
@@ -68,6 +67,14 @@ def near(lm: LM) -> Near:
     return lambda value: pytest.approx(value, abs=ROUNDING[lm.engine])
 
 
+def nats(lm: LM, requests: Sequence[Request]) -> list[tuple[float, ...]]:
+    return [tuple(one.nats for one in answer) for answer in lm.loglikelihood(requests)]
+
+
+def rolled(lm: LM, texts: Sequence[str]) -> list[float]:
+    return [one.nats for one in lm.rolling(texts)]
+
+
 def text_of(pieces: Sequence[Piece]) -> str:
     return "".join(piece.text for piece in pieces)
 
@@ -80,31 +87,31 @@ def ids_of(pieces: Sequence[Piece]) -> list[int]:
 
 
 def test_batching_changes_nothing(lm: LM, near: Near) -> None:
-    together = lm.loglikelihood(REQUESTS)
+    together = nats(lm, REQUESTS)
     for request, answer in zip(REQUESTS, together, strict=True):
-        assert lm.loglikelihood([request])[0] == near(answer)
+        assert nats(lm, [request])[0] == near(answer)
 
 
 def test_order_changes_nothing(lm: LM, near: Near) -> None:
-    assert lm.loglikelihood(REQUESTS[::-1])[::-1] == [near(answer) for answer in lm.loglikelihood(REQUESTS)]
+    assert nats(lm, REQUESTS[::-1])[::-1] == [near(answer) for answer in nats(lm, REQUESTS)]
 
 
 def test_choices_do_not_see_each_other(lm: LM, near: Near) -> None:
-    for request, answer in zip(REQUESTS, lm.loglikelihood(REQUESTS), strict=True):
-        alone = [lm.loglikelihood([Request(request.context, (choice,))])[0][0] for choice in request.continuations]
+    for request, answer in zip(REQUESTS, nats(lm, REQUESTS), strict=True):
+        alone = [nats(lm, [Request(request.context, (choice,))])[0][0] for choice in request.continuations]
         assert alone == near(list(answer))
 
 
 def test_a_shared_beginning_changes_nothing(lm: LM, near: Near) -> None:
     start = "She sells sea shells by the sea shore; the shells"
     requests = [Request(start + rest, (" she sells", " are surely", ".")) for rest in ("", " that", " she has")]
-    shared = lm.loglikelihood(requests)
-    mixed = lm.loglikelihood([Request("Please", (" cancel",)), *requests])[1:]
+    shared = nats(lm, requests)
+    mixed = nats(lm, [Request("Please", (" cancel",)), *requests])[1:]
     assert mixed == [near(answer) for answer in shared]
 
 
 def test_answers_are_true_log_probabilities(lm: LM) -> None:
-    answers = [value for answer in lm.loglikelihood(REQUESTS) for value in answer]
+    answers = [value for answer in nats(lm, REQUESTS) for value in answer]
     assert all(math.isfinite(value) and value <= 0 for value in answers)
 
 
@@ -117,40 +124,37 @@ def test_what_follows_sums_to_one(lm: LM) -> None:
 
 def test_the_chain_rule_holds(lm: LM, near: Near) -> None:
     context, first, second = "The old clock", " on", " the wall"
-    whole, begun = lm.loglikelihood([Request(context, (first + second, first))])[0]
-    (rest,) = lm.loglikelihood([Request(context + first, (second,))])[0]
+    whole, begun = nats(lm, [Request(context, (first + second, first))])[0]
+    (rest,) = nats(lm, [Request(context + first, (second,))])[0]
     assert whole == near(begun + rest)
 
 
 def test_an_empty_continuation_is_certain(lm: LM) -> None:
-    assert (
-        lm.loglikelihood([Request("The old clock", ("",)), Request("clock ", ("",)), Request("", ("",))])
-        == [(0.0,)] * 3
-    )
-    assert lm.loglikelihood([Request("nothing to score", ())]) == [()]
-    assert lm.loglikelihood([]) == []
+    assert nats(lm, [Request("The old clock", ("",)), Request("clock ", ("",)), Request("", ("",))]) == [(0.0,)] * 3
+    assert nats(lm, [Request("nothing to score", ())]) == [()]
+    assert nats(lm, []) == []
 
 
 def test_a_continuation_merged_into_its_context_is_still_scored(lm: LM) -> None:
     for context, continuation in (("She s", "ells"), ("she", "lls"), ("th", "e"), ("sea shor", "e")):
-        assert lm.loglikelihood([Request(context, (continuation,))])[0][0] < 0
+        assert nats(lm, [Request(context, (continuation,))])[0][0] < 0
 
 
 def test_a_space_at_the_end_of_the_context_belongs_to_the_continuation(lm: LM, near: Near) -> None:
-    moved, plain = lm.loglikelihood([Request("The old ", ("clock",)), Request("The old", (" clock",))])
+    moved, plain = nats(lm, [Request("The old ", ("clock",)), Request("The old", (" clock",))])
     assert moved == near(plain)
 
 
 def test_an_empty_context_is_the_start_of_a_text(lm: LM, near: Near) -> None:
-    assert lm.loglikelihood([Request("", ("The old clock",))])[0] == near((lm.rolling(["The old clock"])[0],))
+    assert nats(lm, [Request("", ("The old clock",))])[0] == near((rolled(lm, ["The old clock"])[0],))
 
 
 def test_an_overlong_text_is_refused_never_cut(lm: LM) -> None:
     long = "A rope of 12 strands. " * lm.context
     with pytest.raises(DataError, match="longer than the model's context"):
-        lm.loglikelihood([REQUESTS[0], Request(long, (" yes",))])
+        nats(lm, [REQUESTS[0], Request(long, (" yes",))])
     with pytest.raises(DataError, match="longer than the model's context"):
-        lm.loglikelihood([Request("Is it?", (" yes", long))])
+        nats(lm, [Request("Is it?", (" yes", long))])
     with pytest.raises(DataError, match="longer than the model's context"):
         lm.generate(long, Sampling())
 
@@ -159,7 +163,7 @@ def test_the_longest_text_that_fits_is_scored(lm: LM) -> None:
     text = "z" * (lm.context - 3)
     while len(encode.prompt(lm.tokenizer, text)) + len(lm.tokenizer.ids(" y")) < lm.context:
         text += "z"
-    assert lm.loglikelihood([Request(text, (" y",))])[0][0] < 0
+    assert nats(lm, [Request(text, (" y",))])[0][0] < 0
 
 
 # --- whole texts ----------------------------------------------------------------------------------
@@ -167,14 +171,14 @@ def test_the_longest_text_that_fits_is_scored(lm: LM) -> None:
 
 def test_rolling_over_a_short_text_is_one_forward(lm: LM, near: Near) -> None:
     texts = ["Größe, naïve", "The old clock on the wall", "", "\N{GRINNING FACE}"]
-    assert lm.rolling(texts) == near([lm.loglikelihood([Request("", (text,))])[0][0] for text in texts])
+    assert rolled(lm, texts) == near([nats(lm, [Request("", (text,))])[0][0] for text in texts])
 
 
 def test_rolling_predicts_every_token_of_a_long_text(lm: LM) -> None:
     text = "She sells sea shells. " * 60
     tokens = len(lm.tokenizer.ids(text))
     assert tokens > 2 * lm.context
-    once, twice = lm.rolling([text, text + text])
+    once, twice = rolled(lm, [text, text + text])
     assert twice < 1.5 * once < 0
     assert once / tokens > -2 * math.log(lm.tokenizer.size)
 
@@ -199,7 +203,7 @@ def test_generated_log_probabilities_are_those_of_scoring(lm: LM) -> None:
         tokens = [token for piece in pieces for token in piece.tokens]
         ids = lm.tokenizer.ids(prompt) + [token.id for token in tokens]
         if tokens and lm.tokenizer.ids(prompt + text_of(pieces)) == ids:  # drawn tokens need not be those of their text
-            (scored,) = lm.loglikelihood([Request(prompt, (text_of(pieces),))])[0]
+            (scored,) = nats(lm, [Request(prompt, (text_of(pieces),))])[0]
             assert scored == pytest.approx(sum(token.logprob for token in tokens), abs=ROUNDING[lm.engine])
             compared += 1
     assert compared > 3
@@ -270,6 +274,6 @@ def test_eos_ends_an_answer_with_stop(lm: LM) -> None:
 
 def test_control_tokens_spelled_in_a_prompt_are_text(lm: LM) -> None:
     """H015."""
-    (score,) = lm.loglikelihood([Request("a", ("<|endoftext|>",))])[0]
+    (score,) = nats(lm, [Request("a", ("<|endoftext|>",))])[0]
     assert lm.tokenizer.eos_id not in lm.tokenizer.ids("<|endoftext|>")
     assert score < 0

@@ -69,27 +69,7 @@ def plain(lm: TorchLM, requests: list[Request]) -> list[tuple[float, ...]]:
     return answers
 
 
-@pytest.mark.parametrize("model_type", sorted(torch_lm.SHARES))
-def test_the_tree_is_a_plain_forward(model_type: str) -> None:
-    lm = tiny(model_type)
-    assert torch_lm._shares(lm.model.config)
-    for found, expected in zip(lm.loglikelihood(REQUESTS), plain(lm, REQUESTS), strict=True):
-        assert found == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("model_type", "changes"),
-    [
-        ("mistral", {"sliding_window": 8}),
-        ("gpt2", {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 128}),
-        ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}),
-    ],
-)
-def test_what_the_tree_is_not_exact_for_takes_plain_rows(model_type: str, changes: dict[str, Any]) -> None:
-    lm = tiny(model_type, **changes)
-    assert not torch_lm._shares(lm.model.config)
-    for found, expected in zip(lm.loglikelihood(REQUESTS), plain(lm, REQUESTS), strict=True):
-        assert found == pytest.approx(expected, abs=1e-4)
+SHARED: dict[str, tuple[str, dict[str, Any]]] = {"llama": ("llama", {})}
 
 
 def test_many_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +77,7 @@ def test_many_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     together = lm.loglikelihood(REQUESTS)
     monkeypatch.setattr(torch_lm, "BATCH_TOKENS", 1)
     for found, expected in zip(lm.loglikelihood(REQUESTS), together, strict=True):
-        assert found == pytest.approx(expected, abs=1e-4)
+        assert [one.nats for one in found] == pytest.approx([one.nats for one in expected], abs=1e-4)
 
 
 def test_generation_with_a_cache_is_generation_without() -> None:

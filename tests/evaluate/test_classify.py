@@ -11,7 +11,7 @@ import pytest
 
 from basewright.data import rows
 from basewright.engine.fake import FakeLM
-from basewright.engine.lm import Piece, Request, Sampling
+from basewright.engine.lm import Likelihood, Piece, Request, Sampling
 from basewright.errors import DataError, UsageError
 from basewright.evaluate import classify, perplexity
 from basewright.records import Item, Layout, Ledger, Progress, Task, silent
@@ -41,14 +41,14 @@ class Known(FakeLM):
 
     asked: ClassVar[list[Request]] = []
 
-    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
+    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[Likelihood, ...]]:
         self.asked[:] = requests
-        return [(-1.0, -2.0, -3.0)] * len(requests)
+        return [tuple(Likelihood((nats,), False) for nats in (-1.0, -2.0, -3.0))] * len(requests)
 
 
 def test_the_likeliest_label_wins_and_surprise_is_over_the_labels() -> None:
     scores = classify.run(Known("k"), TASK, "choose", model="k", few_shot=False)
-    assert [score.predicted for score in scores.items] == ["a", "a", "a"]
+    assert [score.answer for score in scores.items] == ["a", "a", "a"]
     assert (scores.accuracy.value, scores.accuracy.n, scores.majority) == (1 / 3, 3, 1 / 3)
     total = sum(math.exp(-n) for n in (1, 2, 3))
     assert scores.items[2].bits == pytest.approx(-math.log2(math.exp(-3) / total))
@@ -71,7 +71,7 @@ def test_h082_the_same_question_has_the_same_answer() -> None:
     one = classify.run(FakeLM("f"), TASK, "test", model="f", few_shot=True)
     assert one == classify.run(FakeLM("f"), TASK, "test", model="f", few_shot=True)
     assert one.how.shots == 3
-    assert one.how.first_ids == tuple(one.how.first_ids[:16])
+    assert (one.how.bos, one.how.prompt_ids[:1]) == (1, (FakeLM("f").tokenizer.bos_id,))
 
 
 def test_h073_another_prompt_has_another_hash() -> None:
@@ -92,8 +92,8 @@ def test_scores_on_other_items_do_not_compare() -> None:
 class Uniform(FakeLM):
     """Gives every byte a probability of 1/256."""
 
-    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
-        return [-len(text.encode()) * math.log(256) for text in texts]
+    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[Likelihood]:
+        return [Likelihood((-math.log(256),) * len(text.encode()), False) for text in texts]
 
     def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
         raise AssertionError

@@ -253,19 +253,26 @@ def _scores(model: str, accuracy: float, shots: int) -> Scores:
         model=model,
         task="contract-clauses",
         split="test",
-        accuracy=_interval(accuracy),
-        bits=_interval(1.4 - accuracy),
+        version="1",
+        metrics={"accuracy": _interval(accuracy), "bits": _interval(1.4 - accuracy)},
         majority=1 / 3,
-        items=tuple(ItemScore(item=f"test{i}", predicted="term", correct=i % 2 == 0, bits=0.7) for i in range(6)),
+        items=tuple(
+            ItemScore(item=f"test{i}", answer="term", values={"accuracy": float(i % 2 == 0), "bits": 0.7})
+            for i in range(6)
+        ),
+        expected=6,
         how=How(
             engine="torch",
             precision="float32",
-            bos=False,
+            weights="beef",
             shots=shots,
-            layout=LAYOUT,
+            sampler="fixed",
             normalisation="none",
+            stops=(),
             prompt_hash="f00d",
-            first_ids=(1, 2, 3),
+            prompt="Clause: a",
+            prompt_ids=(1, 2, 3),
+            bos=0,
         ),
     )
 

@@ -22,7 +22,7 @@ from basewright.serve.edge import Edge
 NAME = "fake"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     status: int
     headers: dict[str, str]
@@ -40,7 +40,7 @@ class Reply:
         return dict(found)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Running:
     host: str
     port: int
@@ -94,7 +94,7 @@ def _wait(server: uvicorn.Server) -> None:
         time.sleep(0.005)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SlowLM(FakeLM):
     """Every step takes `pause` seconds; `steps` counts them, `log` keeps the prompts that were begun."""
 
@@ -114,7 +114,7 @@ class SlowLM(FakeLM):
             yield piece
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BrokenLM(FakeLM):
     """Fails with `error` after `good` pieces."""
 

@@ -36,7 +36,7 @@ def test_a_release_answers_under_its_name(store: Store) -> None:
     folder = make_release(store, "clauses")
     lm, name = open_artifact(folder)
     assert (name, lm.name, lm.engine) == ("clauses", "clauses", "torch")
-    assert lm.loglikelihood([Request("Clause: a\nKind:", (" term",))])[0][0] < 0
+    assert lm.loglikelihood([Request("Clause: a\nKind:", (" term",))])[0][0].nats < 0
     assert layout(folder) == LAYOUT
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basewright.engine import draw, scoring, stream
-from basewright.engine.lm import Piece, Request, Sampling
+from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling
 from basewright.records import Progress, silent
 from basewright.text.tokenizer import Tokenizer
 
@@ -40,8 +40,8 @@ def bytes_tokenizer() -> Tokenizer:
     return Tokenizer(backend=backend, bos=True, bos_id=end, eos_id=end, pad_id=0, size=end + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class FakeLM:
+@dataclass(slots=True)
+class FakeLM(LM):
     name: str = "fake"
     seed: int = 0
     context: int = 512
@@ -49,18 +49,16 @@ class FakeLM:
     precision: str = "float64"
     tokenizer: Tokenizer = field(default_factory=bytes_tokenizer)
 
-    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
-        return scoring.loglikelihood(self.tokenizer, self.context, self._score, requests, progress)
-
-    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
-        return scoring.rolling(self.tokenizer, self.context, self._score, texts, progress)
+    def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> Iterator[tuple[int, Likelihood]]:
+        return scoring.one_by_one(self._score, pairs, self.context, progress)
 
     def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
         return stream.generate(self.tokenizer, self.context, self._predict, prompt, sampling)
 
-    def _score(self, before: list[int], targets: list[int]) -> float:
-        ids = before + targets
-        return sum((float(self._predict(ids[:at])[ids[at]]) for at in range(len(before), len(ids))), 0.0)
+    def _score(self, pair: Pair) -> Likelihood:
+        ids = [*pair.context, *pair.continuation]
+        rows = [(self._predict(ids[:at]), ids[at]) for at in range(len(pair.context), len(ids))]
+        return Likelihood(tuple(float(row[i]) for row, i in rows), all(int(row.argmax()) == i for row, i in rows))
 
     def _predict(self, ids: list[int]) -> NDArray[Any]:
         return _after(self.seed, tuple(ids[-2:]), self.tokenizer.size)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from basewright import signals
 from basewright.engine import draw, scoring, stream
-from basewright.engine.lm import Piece, Request, Sampling
+from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling
 from basewright.errors import BasewrightError, ModelFileError, UsageError
 from basewright.records import Progress, silent
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
@@ -105,7 +105,7 @@ class _Session:
 
 
 @dataclass(slots=True)
-class LlamaCppLM:
+class LlamaCppLM(LM):
     name: str
     tokenizer: Tokenizer
     context: int
@@ -114,11 +114,8 @@ class LlamaCppLM:
     session: _Session
     engine: str = "llama_cpp"
 
-    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
-        return scoring.loglikelihood(self.tokenizer, self.context, self._score, requests, progress)
-
-    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
-        return scoring.rolling(self.tokenizer, self.context, self._score, texts, progress)
+    def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> Iterator[tuple[int, Likelihood]]:
+        return scoring.one_by_one(self._score, pairs, self.context, progress)
 
     def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
         return stream.generate(self.tokenizer, self.context, self._predict, prompt, sampling)
@@ -127,9 +124,11 @@ class LlamaCppLM:
         last_V: NDArray[Any] = self.session.logprobs(ids, len(ids) - 1)[0]
         return last_V
 
-    def _score(self, before: list[int], targets: list[int]) -> float:
-        logprobs_KV = self.session.logprobs(before + targets[:-1], len(before) - 1)
-        return float(logprobs_KV[np.arange(len(targets)), targets].sum())
+    def _score(self, pair: Pair) -> Likelihood:
+        targets = list(pair.continuation)
+        logprobs_KV = self.session.logprobs([*pair.context, *targets[:-1]], len(pair.context) - 1)
+        picked = logprobs_KV[np.arange(len(targets)), targets]
+        return Likelihood(tuple(picked.tolist()), bool((logprobs_KV.argmax(-1) == targets).all()))
 
 
 def _library() -> Any:

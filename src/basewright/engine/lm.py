@@ -1,10 +1,17 @@
-"""The waist: what every engine answers, and nothing else. Above it all is tested with `engine.fake`."""
+"""The waist: what every engine answers, and nothing else. Above it all is tested with `engine.fake`.
+
+An engine answers two questions about token ids: how likely each continuation is (`score`), and what follows a prompt
+(`generate`). The questions about texts (`loglikelihood`, `rolling`) are made of the first one here, in one way for
+every engine.
+"""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import accumulate, pairwise
 
 from basewright.errors import DataError
 from basewright.records import Progress, silent
@@ -18,6 +25,32 @@ class Request:
 
     context: str
     continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Token ids of a context (at least one) and of what might continue it."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a continuation is: the log-probability of each of its tokens, in nats."""
+
+    logprobs: tuple[float, ...]
+    greedy: bool
+    """Whether each token was the likeliest there."""
+
+    @property
+    def nats(self) -> float:
+        """The log-likelihood of the whole."""
+        return math.fsum(self.logprobs)
+
+
+CERTAIN = Likelihood((), True)
+"""Of an empty continuation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +86,62 @@ class Piece:
     """`stop` (EOS or a stop text) or `length`; None while it goes on."""
 
 
-class LM(Protocol):
-    """Log-likelihoods are in nats. Batching, order and sharing of prefixes change no answer."""
+class LM(ABC):
+    """Log-likelihoods are in nats. Batching, order and sharing of prefixes change no answer beyond rounding."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def engine(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def context(self) -> int:
-        """Tokens the model can see at once."""
-        ...
+    __slots__ = ()
 
-    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
-        """For each request, the log-likelihood of each continuation given the context.
+    name: str
+    engine: str
+    precision: str
+    tokenizer: Tokenizer
+    context: int
+    """Tokens the model can see at once."""
 
-        Raises `DataError` when a text is longer than the model's context: nothing is cut in silence.
+    @abstractmethod
+    def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> Iterator[tuple[int, Likelihood]]:
+        """(place in `pairs`, answer) for every pair, each once, in the order the engine computes them.
+
+        Raises `DataError`, before anything is computed, for a pair longer than the model can see
+        (`check_length`): nothing is cut in silence.
         """
-        ...
 
-    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
-        """The log-likelihood of each whole text, in windows as long as the context, each token predicted once."""
-        ...
-
+    @abstractmethod
     def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
         """Continue a prompt. Joined pieces are the same text whatever the pieces are."""
-        ...
+
+    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[Likelihood, ...]]:
+        """For each request, the likelihood of each continuation given the context; of an empty one, certainty.
+
+        Raises `DataError` for a text that is longer than the model's context.
+        """
+        answers = [[CERTAIN] * len(request.continuations) for request in requests]
+        asked = [(r, c) for r, request in enumerate(requests) for c, text in enumerate(request.continuations) if text]
+        pairs = [pair(self.tokenizer, requests[r].context, requests[r].continuations[c]) for r, c in asked]
+        for place, answer in self.score(pairs, progress):
+            r, c = asked[place]
+            answers[r][c] = answer
+        return [tuple(answer) for answer in answers]
+
+    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[Likelihood]:
+        """The likelihood of each whole text, in windows as long as the context, each token predicted once."""
+        parts = []
+        for text in texts:
+            first, ids = whole_text(self.tokenizer, text)
+            parts.append(windows(ids, first, self.context))
+        answers = dict(self.score([window for part in parts for window in part], progress))
+        return [joined([answers[place] for place in places]) for places in _places(parts)]
+
+
+def joined(parts: Sequence[Likelihood]) -> Likelihood:
+    """The likelihood of continuations that follow one another."""
+    return Likelihood(tuple(value for part in parts for value in part.logprobs), all(part.greedy for part in parts))
+
+
+def _places(parts: Sequence[Sequence[Pair]]) -> list[range]:
+    """Where the members of each part are when all parts stand in one row."""
+    ends = list(accumulate(map(len, parts), initial=0))
+    return [range(begin, end) for begin, end in pairwise(ends)]
 
 
 def check_length(length: int, context: int) -> None:
@@ -94,29 +153,27 @@ def check_length(length: int, context: int) -> None:
         )
 
 
-def pairs(tokenizer: Tokenizer, context: int, requests: Sequence[Request]) -> list[list[tuple[list[int], list[int]]]]:
-    """(context ids, continuation ids) for every continuation of every request; an empty text has no ids, and so
-    the log-likelihood 0. Raises `DataError` for one that is longer than the model's context."""
-    found = [[encode.pair(tokenizer, r.context, c) if c else ([], []) for c in r.continuations] for r in requests]
-    for request in found:
-        for before, after in request:
-            check_length(len(before) + len(after), context)
+def check_pairs(pairs: Sequence[Pair], context: int) -> None:
+    """Refuse pairs the model cannot see whole; the last token is predicted, not seen. Raises `DataError`."""
+    for one in pairs:
+        check_length(len(one.context) + len(one.continuation) - 1, context)
+
+
+def pair(tokenizer: Tokenizer, context: str, continuation: str) -> Pair:
+    """The ids of a context and of a continuation that is not empty."""
+    before, after = encode.pair(tokenizer, context, continuation)
+    return Pair(tuple(before), tuple(after))
+
+
+def windows(ids: Sequence[int], first: int, context: int) -> list[Pair]:
+    """Pairs that predict each id exactly once, as lm-evaluation-harness rolls: the first window starts from `first`
+    (BOS or EOS); every later one from the last id before it, and the last is moved left to be full."""
+    found = []
+    for position in range(0, len(ids), context):
+        end = min(position + context, len(ids))
+        before = (first,) if position == 0 else tuple(ids[max(0, end - context - 1) : position])
+        found.append(Pair(before, tuple(ids[position:end])))
     return found
-
-
-def windows(ids: Sequence[int], first: int, context: int) -> Iterator[tuple[list[int], list[int]]]:
-    """(inputs, targets) that predict each id exactly once, as lm-evaluation-harness rolls: the first window starts
-    from `first` (BOS or EOS); every later one from the last id before it, and the last is moved left to be full."""
-    position = 0
-    while position < len(ids):
-        take = min(context, len(ids) - position)
-        targets = list(ids[position : position + take])
-        if position == 0:
-            yield [first, *targets[:-1]], targets
-        else:
-            begin = position + take - context - 1
-            yield list(ids[max(0, begin) : position + take - 1]), targets
-        position += take
 
 
 def whole_text(tokenizer: Tokenizer, text: str) -> tuple[int, list[int]]:

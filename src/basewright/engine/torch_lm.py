@@ -1,40 +1,50 @@
-"""The engine over transformers models. Contexts are computed once for all that share them.
+"""The engine over transformers models. What several questions have in common is computed once.
 
-Requests become rows of token ids: what all contexts of a call begin with is computed once and kept; the rest of a
-context and all its continuations are one row under a tree mask, so a context is computed once for its choices.
-Sharing is on token ids, never on strings. Exact in float32: sharing, batching and order change no answer beyond
-rounding (test laws in tests/engine). Architectures whose attention takes no mask fall back to plain rows.
+`engine.tree` says what that is: a prefix is computed once for all rows below it, and a row holds a context with all
+its continuations under a tree mask. Whether a model can be asked so is not looked up but tried: a small set of
+questions is answered by plain forward passes and by sharing, and what agrees is used (`sharing` says which). Exact in
+float32: sharing, batching and order change no answer beyond rounding (laws in tests/engine). In bfloat16 they do.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from basewright import signals
-from basewright.engine import draw, scoring, stream
-from basewright.engine.lm import Piece, Request, Sampling, pairs
+from basewright.engine import draw, stream, tree
+from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_pairs
 from basewright.records import Progress, silent
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 
-SHARES = {"llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gemma", "olmo", "olmo2", "phi", "stablelm", "smollm3"}
-"""Model types with rotary positions and full attention, for which the tree mask is exact."""
-ROPES = {"default", "linear", "llama3", "yarn"}
-"""Kinds of rotary positions whose angles do not depend on how long the text is."""
+Sharing = Literal["tree", "prefix", "none"]
+LIMITS: dict[Sharing, tree.Limits] = {
+    "tree": tree.Limits(),
+    "prefix": tree.Limits(branches=False, saved=128),
+    "none": tree.Limits(branches=False, prefixes=False),
+}
 BATCH_TOKENS = 4096
 OWN_TOKENS = 64
+LOGITS = 2**23
+"""Logits that exist at a time."""
+STABLE_ROPES = {"default", "linear", "llama3", "yarn"}
+"""Kinds of rotary positions whose angles do not depend on how long the text is."""
+UNSHARED = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError)
+"""What a model raises that does not take a tree mask, or keys and values of a prefix."""
 
 
 def load_model(folder: Path, precision: str = "float32", attention: str = "sdpa") -> Any:
-    """A decoder with its weights from safetensors, on the CPU, in eval mode. Never remote code, never the network."""
+    """A decoder with its weights from safetensors, in eval mode. Never remote code, never the network."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     disable_progress_bar()  # all that people see is printed by the command line
     model = AutoModelForCausalLM.from_pretrained(
@@ -49,8 +59,9 @@ def load_model(folder: Path, precision: str = "float32", attention: str = "sdpa"
 
 
 def open_lm(folder: Path, name: str, precision: str = "float32") -> TorchLM:
-    """The engine over a model folder that has passed the airlock."""
-    return TorchLM(name=name, model=load_model(folder, precision), tokenizer=open_tokenizer(folder))
+    """The engine over a model folder that has passed the airlock; on the GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchLM(name=name, model=load_model(folder, precision).to(device), tokenizer=open_tokenizer(folder))
 
 
 def open_tuned(base: Path, adapter: Path, name: str) -> TorchLM:
@@ -62,93 +73,154 @@ def open_tuned(base: Path, adapter: Path, name: str) -> TorchLM:
 
 
 @dataclass(slots=True)
-class _Row:
-    """What is left of a context after the shared prefix, and its branches with their places in the answer."""
+class _Prefix:
+    """What was computed for the ids all rows of a group begin with: keys and values, and outputs (P, D)."""
 
-    request: int
-    places: list[int]
-    suffix: list[int]
-    branches: list[list[int]]
+    length: int = 0
+    layers: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    hidden_PD: torch.Tensor | None = None
+
+    def cache(self, batch: int) -> Any:
+        """Keys and values for every row of a batch, as views."""
+        copy = DynamicCache()  # without the config: layers with a sliding window keep everything, the mask cuts
+        for i, (keys, values) in enumerate(self.layers):
+            copy.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), i)
+        return copy
+
+
+class TorchLM(LM):
+    engine = "torch"
+
+    def __init__(self, name: str, model: Any, tokenizer: Tokenizer) -> None:
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.precision = str(model.dtype).removeprefix("torch.")
+        self.context = _context(model.config)
+        self._sharing: Sharing | None = None
 
     @property
-    def size(self) -> int:
-        return len(self.suffix) + sum(len(branch) - 1 for branch in self.branches)
-
-
-@dataclass(slots=True)
-class TorchLM:
-    name: str
-    model: Any
-    tokenizer: Tokenizer
-    engine: str = "torch"
-
-    @property
-    def precision(self) -> str:
-        return str(self.model.dtype).removeprefix("torch.")
-
-    @property
-    def context(self) -> int:
-        return int(self.model.config.max_position_embeddings)
+    def sharing(self) -> Sharing:
+        """What the model was found to answer alike: `tree`, `prefix` (rows that do not branch), or `none`."""
+        if self._sharing is None:
+            self._sharing = _proven(self)
+        return self._sharing
 
     # --- log-likelihood ---
 
-    def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[float, ...]]:
-        if not _shares(self.model.config):
-            return scoring.loglikelihood(self.tokenizer, self.context, self._score, requests, progress)
-        rows = _rows(pairs(self.tokenizer, self.context, requests))
-        answers = [[0.0] * len(request.continuations) for request in requests]
-        for done, (row, values) in enumerate(self._shared(rows)):
-            for place, value in zip(row.places, values, strict=True):
-                answers[row.request][place] = value
-            progress("items scored", done + 1, len(rows))
-        return [tuple(answer) for answer in answers]
-
-    def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[float]:
-        return scoring.rolling(self.tokenizer, self.context, self._score, texts, progress)
+    def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> Iterator[tuple[int, Likelihood]]:
+        check_pairs(pairs, self.context)
+        sharing = self.sharing if _lengths_agree(self.model.config, pairs) else "none"
+        for done, found in enumerate(self.answers(pairs, LIMITS[sharing], plain=sharing == "none")):
+            yield found
+            progress("continuations scored", done + 1, len(pairs))
 
     @torch.inference_mode()
-    def _score(self, before: list[int], targets: list[int]) -> float:
-        """Log-likelihood of `targets` after `before`, by one forward pass over both."""
-        ids_1T = torch.tensor([before + targets[:-1]])
-        logits_KV = self.model(input_ids=ids_1T).logits[0, -len(targets) :].float()
-        return float(_picked(logits_KV, targets).sum())
+    def answers(
+        self, pairs: Sequence[Pair], limits: tree.Limits, plain: bool = False
+    ) -> Iterator[tuple[int, Likelihood]]:
+        """`score` within given limits; `plain` asks the model for logits as transformers makes them."""
+        if not pairs:
+            return
+        outputs = self._plain_outputs if plain else self._outputs
+        stack = [(tree.plan(pairs, limits), _Prefix())]
+        while stack:
+            group, above = stack.pop()
+            prefix = self._extend(above, group.prefix) if group.prefix else above
+            for batch in _batches(group.rows, self._rows_at_once(plain)):
+                signals.poll()
+                yield from self._read_off(outputs(batch, prefix), batch, pairs)
+            if group.queries:
+                own = tree.Row(queries=group.queries)
+                yield from self._read_off(_Outputs(self._head, None, prefix.hidden_PD), [own], pairs)
+            stack += [(inner, prefix) for inner in group.groups]
 
-    @torch.inference_mode()
-    def _shared(self, rows: list[_Row]) -> Iterator[tuple[_Row, list[float]]]:
-        prefix = _common_prefix([row.suffix for row in rows])
-        for row in rows:
-            row.suffix = row.suffix[len(prefix) :]
-        keys_values = self._prefill(prefix)
-        for batch in _batches(rows):
-            signals.poll()
-            ids_BQ, positions_BQ, mask_B1QK = _tree(batch, len(prefix))
-            hidden_BQD = self.model.base_model(
-                input_ids=ids_BQ,
-                position_ids=positions_BQ,
-                attention_mask=mask_B1QK,
-                past_key_values=_expand(keys_values, len(batch), self.model.config),
-                use_cache=True,
-            ).last_hidden_state
-            for b, row in enumerate(batch):
-                yield row, self._branches(hidden_BQD[b], row)
+    def _rows_at_once(self, plain: bool) -> int:
+        """Tokens of a batch; fewer where the logits of every position are made."""
+        vocabulary = int(self.model.config.get_text_config().vocab_size)
+        return min(BATCH_TOKENS, max(1, 8 * LOGITS // vocabulary)) if plain else BATCH_TOKENS
 
-    def _prefill(self, prefix: list[int]) -> Any:
-        if not prefix:
-            return None
-        ids_1P = torch.tensor([prefix])
-        return self.model.base_model(input_ids=ids_1P, use_cache=True).past_key_values
+    def _extend(self, above: _Prefix, ids: tuple[int, ...]) -> _Prefix:
+        signals.poll()
+        out = self.model.base_model(self._tensor([ids]), past_key_values=above.cache(1), use_cache=True)
+        hidden_PD = out.last_hidden_state[0]
+        if above.hidden_PD is not None:
+            hidden_PD = torch.cat([above.hidden_PD, hidden_PD])
+        layers = [(layer.keys, layer.values) for layer in out.past_key_values.layers]
+        return _Prefix(above.length + len(ids), layers, hidden_PD)
 
-    def _branches(self, hidden_QD: torch.Tensor, row: _Row) -> list[float]:
-        """Log-likelihood of each branch: its first token from the last context position, the others from its own."""
-        at: list[int] = []
-        targets: list[int] = []
-        offset = len(row.suffix)
-        for branch in row.branches:
-            at += [len(row.suffix) - 1, *range(offset, offset + len(branch) - 1)]
-            targets += branch
-            offset += len(branch) - 1
-        picked: Any = _picked(self.model.get_output_embeddings()(hidden_QD[at]).float(), targets)
-        return [float(part.sum()) for part in picked.split([len(branch) for branch in row.branches])]
+    def _outputs(self, batch: Sequence[tree.Row], prefix: _Prefix) -> _Outputs:
+        """Last hidden states of a batch of rows after a prefix."""
+        inputs: dict[str, Any] = {}
+        if not all(row.chain for row in batch):  # where no row branches, the model's own mask is the right one
+            positions_BQ, mask_BQK = _tree_mask(batch, prefix.length)
+            inputs["position_ids"] = self._tensor(positions_BQ)
+            inputs["attention_mask"] = self._masks(positions_BQ, mask_BQK, prefix.length)
+        if prefix.length:
+            inputs["past_key_values"] = prefix.cache(len(batch))
+        ids_BQ = self._tensor(_padded(batch))
+        hidden_BQD = self.model.base_model(ids_BQ, **inputs, use_cache=bool(prefix.length)).last_hidden_state
+        return _Outputs(self._head, hidden_BQD, prefix.hidden_PD)
+
+    def _plain_outputs(self, batch: Sequence[tree.Row], _prefix: _Prefix) -> _Outputs:
+        logits_BQV = self.model(input_ids=self._tensor(_padded(batch)), use_cache=False).logits
+        return _Outputs(lambda logits_KV: logits_KV.float(), logits_BQV, None)
+
+    def _masks(self, positions_BQ: NDArray[Any], mask_BQK: NDArray[Any], prefix: int) -> Any:
+        """The tree mask, and where layers see a window only, that mask too, as transformers takes them."""
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        if not window or positions_BQ.max() < window:
+            return self._mask(mask_BQK)
+        seen_BK = np.concatenate([np.tile(np.arange(prefix), (len(positions_BQ), 1)), positions_BQ], axis=1)
+        near_BQK = positions_BQ[:, :, None] - seen_BK[:, None, :] < window
+        near = self._mask(mask_BQK & near_BQK)
+        if getattr(config, "layer_types", None):
+            return {"full_attention": self._mask(mask_BQK), "sliding_attention": near}
+        return near
+
+    def _mask(self, seen_BQK: NDArray[Any]) -> torch.Tensor:
+        """(B, 1, Q, K): what may be seen; for plain attention code, what is added to the scores."""
+        mask = torch.from_numpy(seen_BQK[:, None]).to(self.model.device)
+        if self.model.config._attn_implementation != "eager":
+            return mask
+        hidden = torch.full(mask.shape, torch.finfo(self.model.dtype).min, dtype=self.model.dtype, device=mask.device)
+        return hidden.masked_fill_(mask, 0)
+
+    def _head(self, hidden_KD: torch.Tensor) -> torch.Tensor:
+        """(K, V) float32 logits, as the model's own forward makes them from its last hidden states."""
+        config = self.model.config.get_text_config()
+        logits_KV = self.model.get_output_embeddings()(hidden_KD)
+        if scale := getattr(config, "logit_scale", None):
+            logits_KV = logits_KV * scale
+        if scale := getattr(config, "logits_scaling", None):
+            logits_KV = logits_KV / scale
+        if cap := getattr(config, "final_logit_softcapping", None):
+            logits_KV = torch.tanh(logits_KV / cap) * cap
+        return logits_KV.float()  # type: ignore[no-any-return]
+
+    def _read_off(
+        self, outputs: _Outputs, batch: Sequence[tree.Row], pairs: Sequence[Pair]
+    ) -> Iterator[tuple[int, Likelihood]]:
+        """The answers of all queries of a batch; an output that several ask for is turned into logits once."""
+        wanted: dict[tuple[int, int], int] = {}
+        asked = []
+        for b, row in enumerate(batch):
+            for query in row.queries:
+                keys = [(b, at) if at >= 0 else (-1, ~at) for at in query.at]
+                asked.append((query.place, [wanted.setdefault(key, len(wanted)) for key in keys]))
+        rows = [row for _, own in asked for row in own]
+        targets = [target for place, _ in asked for target in pairs[place].continuation]
+        at_once = max(1, LOGITS // int(self.model.config.get_text_config().vocab_size))
+        values, likeliest = _picked(outputs, list(wanted), np.asarray(rows), np.asarray(targets), at_once)
+        begin = 0
+        for place, own in asked:
+            end = begin + len(own)
+            yield place, Likelihood(tuple(values[begin:end]), all(likeliest[begin:end]))
+            begin = end
+
+    def _tensor(self, values: Any) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(values, dtype=np.int64), device=self.model.device)
 
     # --- generation ---
 
@@ -162,59 +234,58 @@ class TorchLM:
 
         def predict(ids: list[int]) -> NDArray[Any]:
             nonlocal cache, seen
-            new_1T = torch.tensor([ids[seen:]])
             with torch.inference_mode():
-                out = self.model(input_ids=new_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
-                logits_V = out.logits[0, -1].float().numpy()
+                out = self.model(
+                    input_ids=self._tensor([ids[seen:]]), past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                logits_V = out.logits[0, -1].float().cpu().numpy()
             cache, seen = out.past_key_values, len(ids)
             return draw.log_softmax(logits_V)
 
         return predict
 
 
-def _picked(logits_KV: torch.Tensor, targets: list[int]) -> torch.Tensor:
-    """(K,) float64 log-probabilities of the targets."""
-    return logits_KV.log_softmax(-1)[torch.arange(len(targets)), torch.tensor(targets)].double()
+@dataclass(slots=True)
+class _Outputs:
+    """Outputs of a batch's rows (B, Q, D) and of the prefix (P, D), and what turns some of them into logits."""
+
+    head: Callable[[torch.Tensor], torch.Tensor]
+    rows: torch.Tensor | None
+    prefix: torch.Tensor | None
+
+    def at(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """(K, D) of (row, index); row -1 is the prefix."""
+        width, size = (self.rows.shape[1], self.rows.shape[0] * self.rows.shape[1]) if self.rows is not None else (0, 0)
+        places = [row * width + index if row >= 0 else size + index for row, index in keys]
+        parts = [part.flatten(0, -2) for part in (self.rows, self.prefix) if part is not None]
+        every_ND = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return every_ND[torch.tensor(places, device=every_ND.device)]
 
 
-def _shares(config: Any) -> bool:
-    """Whether the tree mask is exact: rotary positions that do not depend on the length, attention over everything."""
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    return config.model_type in SHARES and not getattr(config, "sliding_window", None) and rope in ROPES
+def _picked(
+    outputs: _Outputs, wanted: Sequence[tuple[int, int]], rows: NDArray[Any], targets: NDArray[Any], at_once: int
+) -> tuple[list[float], list[bool]]:
+    """For each (row of `wanted`, target): its log-probability, and whether it is the likeliest there."""
+    values, likeliest = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    hidden_KD = outputs.at(wanted)
+    for begin in range(0, len(wanted), at_once):
+        logits_KV = outputs.head(hidden_KD[begin : begin + at_once])
+        mine = np.flatnonzero((rows >= begin) & (rows < begin + at_once))
+        row_N = torch.from_numpy(rows[mine] - begin).to(logits_KV.device)
+        target_N = torch.from_numpy(targets[mine]).to(logits_KV.device)
+        values[mine] = (logits_KV[row_N, target_N] - logits_KV.logsumexp(-1)[row_N]).cpu().numpy()
+        likeliest[mine] = (logits_KV.argmax(-1)[row_N] == target_N).cpu().numpy()
+    return values.tolist(), likeliest.tolist()
 
 
-def _rows(requests: Sequence[Sequence[tuple[list[int], list[int]]]]) -> list[_Row]:
-    """One row for each request, or more where a continuation changes the ids of its context's end."""
-    rows = []
-    for number, request in enumerate(requests):
-        trees: dict[tuple[int, ...], list[int]] = {}
-        for place, (context, continuation) in enumerate(request):
-            if continuation:
-                trees.setdefault(tuple(context), []).append(place)
-        rows += [_Row(number, places, list(ids), [request[p][1] for p in places]) for ids, places in trees.items()]
-    return rows
+def _batches(rows: Sequence[tree.Row], most: int) -> Iterator[list[tree.Row]]:
+    """Rows of like length together, longest first, at most `most` ids with padding.
 
-
-def _common_prefix(contexts: Sequence[list[int]]) -> list[int]:
-    """The ids all contexts begin with, always leaving each at least one id of its own to predict from."""
-    if not contexts:
-        return []
-    low, high = min(contexts, key=tuple), max(contexts, key=tuple)
-    limit = min(len(context) for context in contexts) - 1
-    shared = 0
-    while shared < limit and low[shared] == high[shared]:
-        shared += 1
-    return list(low[:shared])
-
-
-def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-    """Rows of like length together, longest first, at most BATCH_TOKENS with padding.
-
-    A short row counts as OWN_TOKENS: the shared prefix is repeated for every row, which is memory too.
+    A short row counts as OWN_TOKENS: the prefix is repeated for every row, which is memory too.
     """
-    batch: list[_Row] = []
-    for row in sorted(rows, key=lambda row: -row.size):
-        if batch and (len(batch) + 1) * max(batch[0].size, OWN_TOKENS) > BATCH_TOKENS:
+    batch: list[tree.Row] = []
+    for row in sorted(rows, key=lambda row: -len(row.ids)):
+        if batch and (len(batch) + 1) * max(len(batch[0].ids), OWN_TOKENS) > most:
             yield batch
             batch = []
         batch.append(row)
@@ -222,34 +293,80 @@ def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
         yield batch
 
 
-def _tree(batch: Sequence[_Row], prefix: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """ids (B, Q), positions (B, Q), and the mask (B, 1, Q, prefix + Q): a branch sees its context and itself."""
-    width = max(row.size for row in batch)
-    ids = torch.zeros(len(batch), width, dtype=torch.long)
-    positions = torch.zeros(len(batch), width, dtype=torch.long)
-    mask = torch.zeros(len(batch), width, prefix + width, dtype=torch.bool)
-    mask[:, :, :prefix] = True
-    mask[:, :, prefix:] |= torch.eye(width, dtype=torch.bool)  # padding sees itself, so that no row is empty
+def _padded(batch: Sequence[tree.Row]) -> NDArray[np.int64]:
+    """(B, Q) ids, zeros on the right: a decoder's earlier outputs never see them."""
+    ids_BQ = np.zeros((len(batch), max(len(row.ids) for row in batch)), dtype=np.int64)
     for b, row in enumerate(batch):
-        length = len(row.suffix)
-        ids[b, :length] = torch.tensor(row.suffix)
-        positions[b, :length] = torch.arange(prefix, prefix + length)
-        mask[b, :length, prefix : prefix + length] = torch.ones(length, length, dtype=torch.bool).tril()
-        at = length
-        for branch in row.branches:
-            size = len(branch) - 1
-            ids[b, at : at + size] = torch.tensor(branch[:-1])
-            positions[b, at : at + size] = torch.arange(prefix + length, prefix + length + size)
-            mask[b, at : at + size, prefix : prefix + length] = True
-            mask[b, at : at + size, prefix + at : prefix + at + size] = torch.ones(size, size, dtype=torch.bool).tril()
-            at += size
-    return ids, positions, mask[:, None]
+        ids_BQ[b, : len(row.ids)] = row.ids
+    return ids_BQ
 
 
-def _expand(cache: Any, batch: int, config: Any) -> Any:
-    """The prefix's keys and values for every row of a batch, as views."""
-    copy = DynamicCache(config=config)
-    if cache is not None:
-        for i, layer in enumerate(cache.layers):
-            copy.update(layer.keys.expand(batch, -1, -1, -1), layer.values.expand(batch, -1, -1, -1), i)
-    return copy
+def _tree_mask(batch: Sequence[tree.Row], prefix: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """positions (B, Q), and the mask (B, Q, prefix + Q): an id sees the prefix, its ancestors, and itself."""
+    width = max(len(row.ids) for row in batch)
+    positions_BQ = np.zeros((len(batch), width), dtype=np.int64)
+    mask_BQK = np.zeros((len(batch), width, prefix + width), dtype=bool)
+    mask_BQK[:, :, :prefix] = True
+    mask_BQK[:, :, prefix:] |= np.eye(width, dtype=bool)  # padding sees itself, so that no row is empty
+    for b, row in enumerate(batch):
+        for begin, end, parent in row.segments:
+            own = np.arange(begin, end)
+            first = positions_BQ[b, parent] + 1 if parent >= 0 else prefix
+            positions_BQ[b, own] = first + own - begin
+            if parent >= 0:
+                mask_BQK[b, begin:end] |= mask_BQK[b, parent]
+            mask_BQK[b, begin:end, prefix + begin : prefix + end] = np.tri(end - begin, dtype=bool)
+    return positions_BQ, mask_BQK
+
+
+# --- which sharing is exact -----------------------------------------------------------------------
+
+
+def _proven(lm: TorchLM) -> Sharing:
+    """The most sharing under which the model answers a small set of questions as it does one by one."""
+    pairs = _questions(lm)
+    plain = dict(lm.answers(pairs, LIMITS["none"], plain=True))
+    for sharing in ("tree", "prefix"):
+        tight = replace(LIMITS[sharing], shortest=2, saved=2, spread=min(8, LIMITS[sharing].spread))
+        try:
+            found = dict(lm.answers(pairs, tight))
+        except UNSHARED:
+            continue
+        if all(_agree(found[place], plain[place], lm.precision) for place in plain):
+            return sharing
+    return "none"
+
+
+def _questions(lm: TorchLM) -> list[Pair]:
+    """Prefixes within prefixes, contexts with branches, and one text alone; the same for every model."""
+    generator = np.random.default_rng(0)
+    room = min(lm.context, 40) // 4
+    ids = [tuple(generator.integers(0, lm.tokenizer.size, room).tolist()) for _ in range(12)]
+    return [
+        *(Pair(ids[0] + ids[1], ids[n]) for n in (2, 3)),
+        *(Pair(ids[0] + ids[4] + ids[5], ids[n][:3]) for n in (6, 7, 8)),
+        *(Pair(ids[0] + ids[4] + ids[9], ids[n][:1]) for n in (6, 7)),
+        Pair(ids[10], ids[11]),
+    ]
+
+
+def _agree(found: Likelihood, plain: Likelihood, precision: str) -> bool:
+    """Within rounding: in half precision two correct ways of computing differ by tenths of a nat."""
+    limit = 1e-3 if precision == "float32" else 0.3
+    return all(math.isclose(a, b, abs_tol=limit) for a, b in zip(found.logprobs, plain.logprobs, strict=True))
+
+
+def _context(config: Any) -> int:
+    """Tokens the model was made for. A few configurations do not say: then what lm-evaluation-harness assumes."""
+    text = config.get_text_config()
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "seq_length")
+    return next((int(value) for name in names if (value := getattr(text, name, None))), 2048)
+
+
+def _lengths_agree(config: Any, pairs: Sequence[Pair]) -> bool:
+    """False where rotary angles depend on the longest text of a batch, and these texts are long enough for that."""
+    rope = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    if rope.get("rope_type", "default") in STABLE_ROPES:
+        return True
+    short = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+    return all(len(one.context) + len(one.continuation) - 1 <= short for one in pairs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from typing import Literal
 from basewright.data.task import shots as pick_shots
 from basewright.engine.lm import LM, Request
 from basewright.errors import UsageError
-from basewright.records import Comparison, How, Item, ItemScore, Progress, Scores, Task, silent
+from basewright.evaluate import how
+from basewright.records import Comparison, Item, ItemScore, Progress, Scores, Task, silent
 from basewright.stats import intervals, paired
-from basewright.text import encode
 from basewright.text import layout as layouts
 
 NORMALISATION = "sum of token log-likelihoods"
@@ -26,6 +25,7 @@ def run(
     *,
     model: str,
     few_shot: bool,
+    weights: str = "",
     confidence: float = 0.95,
     progress: Progress = silent,
 ) -> Scores:
@@ -35,26 +35,22 @@ def run(
     prompts = [layouts.few_shot(task.layout, shots, item.text) for item in items]
     continuations = tuple(layouts.target(label) for label in task.labels)
     answers = lm.loglikelihood([Request(text, continuations) for text in prompts], progress)
-    scores = tuple(_score(item, task.labels, answer) for item, answer in zip(items, answers, strict=True))
-    right = sum(score.correct for score in scores)
+    scores = tuple(
+        _score(item, task.labels, [one.nats for one in answer]) for item, answer in zip(items, answers, strict=True)
+    )
     return Scores(
         model=model,
         task=task.name,
+        version=task.version,
         split=split,
-        accuracy=intervals.proportion(right, len(scores), confidence),
-        bits=intervals.mean([score.bits for score in scores], confidence),
+        metrics={
+            "accuracy": intervals.proportion(sum(score.correct for score in scores), len(scores), confidence),
+            "bits": intervals.mean([score.bits for score in scores], confidence),
+        },
         majority=_majority(task, items),
         items=scores,
-        how=How(
-            engine=lm.engine,
-            precision=lm.precision,
-            bos=lm.tokenizer.bos,
-            shots=len(shots),
-            layout=task.layout,
-            normalisation=NORMALISATION,
-            prompt_hash=hashlib.sha256("\0".join(prompts).encode()).hexdigest()[:16],
-            first_ids=tuple(encode.prompt(lm.tokenizer, prompts[0])[:16]),
-        ),
+        expected=len(items),
+        how=how.made(lm, prompts, shots=len(shots), sampler="fixed", normalisation=NORMALISATION, weights=weights),
     )
 
 
@@ -77,9 +73,9 @@ def _score(item: Item, labels: Sequence[str], nats: Sequence[float]) -> ItemScor
     """Ties go to the first label in order; the surprise is over the labels, renormalised."""
     top = max(nats)
     total = top + math.log(sum(math.exp(value - top) for value in nats))
-    predicted = labels[nats.index(top)]
+    answer = labels[nats.index(top)]
     surprise = (total - nats[labels.index(item.label)]) / math.log(2)
-    return ItemScore(item=item.id, predicted=predicted, correct=predicted == item.label, bits=surprise)
+    return ItemScore(item=item.id, answer=answer, values={"accuracy": float(answer == item.label), "bits": surprise})
 
 
 def _majority(task: Task, items: Sequence[Item]) -> float:

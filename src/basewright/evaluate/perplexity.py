@@ -15,4 +15,4 @@ def bits_per_byte(lm: LM, texts: Sequence[str], progress: Progress = silent) -> 
     size = sum(len(text.encode()) for text in texts)
     if size == 0:
         raise DataError("there is no text to measure on", fix="name a file with some text")
-    return -sum(lm.rolling(texts, progress)) / math.log(2) / size
+    return -sum(one.nats for one in lm.rolling(texts, progress)) / math.log(2) / size

@@ -61,7 +61,7 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
     def validate(trained: Any) -> float:
         with loop.precision(settings.train.precision):
             scored = TorchLM(name=settings.name, model=_plain_attention(trained.eval()), tokenizer=tokenizer)
-            nats = -sum(scored.rolling(held))
+            nats = -sum(one.nats for one in scored.rolling(held))
         trained.set_attn_implementation(attention.NAME)
         return nats / math.log(2) / held_bytes
 
