@@ -31,7 +31,7 @@ def test_build_then_json_then_runs(recipe: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert Path(found["release"]) == Path(report).parent
     assert found["choice"]["verdict"] in ("winner", "tie")
-    assert found["proof"]["after"]["accuracy"]["n"] == len(found["proof"]["after"]["items"])
+    assert found["proof"]["after"]["metrics"]["accuracy"]["n"] == len(found["proof"]["after"]["items"])
 
     assert run(["runs", *runs, "--kind", "release", "--json"]) == 0
     assert [stamp["id"] for stamp in json.loads(capsys.readouterr().out)] == [found["release_id"]]

@@ -110,24 +110,31 @@ class TorchLM(LM):
 
     def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> Iterator[tuple[int, Likelihood]]:
         check_pairs(pairs, self.context)
-        sharing = self.sharing if _lengths_agree(self.model.config, pairs) else "none"
-        for done, found in enumerate(self.answers(pairs, LIMITS[sharing], plain=sharing == "none")):
-            yield found
+        found = self._together(pairs) if _angles_agree(self.model.config, pairs) else self._alone(pairs)
+        for done, answer in enumerate(found):
+            yield answer
             progress("continuations scored", done + 1, len(pairs))
+
+    def _together(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Likelihood]]:
+        return self.answers(pairs, LIMITS[self.sharing], plain=self.sharing == "none")
+
+    def _alone(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Likelihood]]:
+        for place, one in enumerate(pairs):
+            for _, answer in self.answers([one], LIMITS["none"], plain=True):
+                yield place, answer
 
     @torch.inference_mode()
     def answers(
         self, pairs: Sequence[Pair], limits: tree.Limits, plain: bool = False
     ) -> Iterator[tuple[int, Likelihood]]:
         """`score` within given limits; `plain` asks the model for logits as transformers makes them."""
-        if not pairs:
-            return
         outputs = self._plain_outputs if plain else self._outputs
+        most = self._plain_tokens() if plain else BATCH_TOKENS
         stack = [(tree.plan(pairs, limits), _Prefix())]
         while stack:
             group, above = stack.pop()
             prefix = self._extend(above, group.prefix) if group.prefix else above
-            for batch in _batches(group.rows, self._rows_at_once(plain)):
+            for batch in _batches(group.rows, most):
                 signals.poll()
                 yield from self._read_off(outputs(batch, prefix), batch, pairs)
             if group.queries:
@@ -135,10 +142,9 @@ class TorchLM(LM):
                 yield from self._read_off(_Outputs(self._head, None, prefix.hidden_PD), [own], pairs)
             stack += [(inner, prefix) for inner in group.groups]
 
-    def _rows_at_once(self, plain: bool) -> int:
-        """Tokens of a batch; fewer where the logits of every position are made."""
-        vocabulary = int(self.model.config.get_text_config().vocab_size)
-        return min(BATCH_TOKENS, max(1, 8 * LOGITS // vocabulary)) if plain else BATCH_TOKENS
+    def _plain_tokens(self) -> int:
+        """Tokens of a batch where the logits of every position are made."""
+        return min(BATCH_TOKENS, 8 * LOGITS // int(self.model.config.get_text_config().vocab_size))
 
     def _extend(self, above: _Prefix, ids: tuple[int, ...]) -> _Prefix:
         signals.poll()
@@ -363,7 +369,7 @@ def _context(config: Any) -> int:
     return next((int(value) for name in names if (value := getattr(text, name, None))), 2048)
 
 
-def _lengths_agree(config: Any, pairs: Sequence[Pair]) -> bool:
+def _angles_agree(config: Any, pairs: Sequence[Pair]) -> bool:
     """False where rotary angles depend on the longest text of a batch, and these texts are long enough for that."""
     rope = getattr(config.get_text_config(), "rope_parameters", None) or {}
     if rope.get("rope_type", "default") in STABLE_ROPES:

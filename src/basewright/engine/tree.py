@@ -91,6 +91,8 @@ def plan(pairs: Sequence[Pair], limits: Limits) -> Group:
     root = _trie(paths)
     _count(root, limits)
     whole = Group(prefix=(), length=0)
+    if not pairs:
+        return whole
     stack: list[tuple[_Node, Group, list[int]]] = [(root, whole, [])]
     while stack:
         node, group, carried = stack.pop()
