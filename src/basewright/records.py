@@ -12,7 +12,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, dataclass_transform
 
 Nature = Literal["base", "instruct"]
 TaskKind = Literal["classify"]
+Points = Literal["base", "instruct", "neither"]
 Verdict = Literal["winner", "tie"]
+Separation = Literal["better", "worse", "cannot be separated"]
 R = TypeVar("R")
 
 
@@ -298,7 +300,7 @@ class Scores:
     """Items the task has; a score over fewer is partial and ranks nothing (H080)."""
     how: How
     parts: dict[str, dict[str, Interval]] = field(default_factory=dict)
-    """Metrics of the items in each language, where items name one."""
+    """Metrics of the items in each language, where items name one, and at each depth of a long text."""
 
     @property
     def accuracy(self) -> Interval:
@@ -322,6 +324,90 @@ class Comparison:
     """Items that only one of the two got right; all the evidence there is about a difference."""
     p_value: float
     separated: bool
+
+
+@record
+class Flip:
+    """An item two models were scored differently on."""
+
+    item: str
+    first: str
+    """What the first model answered."""
+    second: str
+    delta: float
+    """Value of the first minus value of the second."""
+
+
+@record
+class TaskComparison:
+    """Two models on one task, by its main metric over the same items."""
+
+    task: str
+    version: str
+    split: str
+    metric: str
+    first: Interval
+    second: Interval
+    difference: Interval
+    """Mean of `first` minus mean of `second`; the interval is of this task alone, not adjusted for the others."""
+    test: str
+    p_value: float
+    adjusted: float
+    """The p-value after Holm, over the tasks compared."""
+    detectable: float | None
+    """The smallest true difference that is found four times in five; None where too few items differ for any."""
+    verdict: Separation
+    flips: tuple[Flip, ...]
+    """The largest differences first."""
+    notes: tuple[str, ...]
+    """What differs in how the two were made, and does not forbid to compare them."""
+
+
+@record
+class NotCompared:
+    task: str
+    reason: str
+
+
+@record
+class Comparisons:
+    """Two models on every task both were scored on: is the first better?"""
+
+    first: str
+    second: str
+    confidence: float
+    """That no difference at all is named where there is none."""
+    tasks: tuple[TaskComparison, ...]
+    skipped: tuple[NotCompared, ...]
+
+
+@record
+class NatureEvidence:
+    """One thing seen in a checkpoint's files or behaviour, and how far it speaks for an instruct or a base model."""
+
+    name: str
+    seen: str
+    points: Points
+    log_odds: float
+    """Nats it adds to the log-odds of instruct against base."""
+    reason: str
+    """Why it weighs what it weighs."""
+
+
+@record
+class NatureReport:
+    """Base or instruct, from evidence."""
+
+    model: str
+    verdict: Literal["base", "instruct", "cannot tell"]
+    confidence: float
+    """Probability of the likelier of the two, when both are as likely before the evidence."""
+    log_odds: float
+    """Of instruct against base, in nats: the sum over the evidence."""
+    layout: str
+    """Of all layouts asked in, the one that speaks most for an instruct model."""
+    evidence: tuple[NatureEvidence, ...]
+    how: How
 
 
 @record

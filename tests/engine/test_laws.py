@@ -13,8 +13,10 @@ import torch
 from basewright.engine import torch_lm
 from basewright.engine.fake import FakeLM
 from basewright.engine.lm import LM, Piece, Request, Sampling
+from basewright.engine.remote import endpoint as remote
 from basewright.errors import DataError
 from basewright.text import encode
+from tests.engine import stand_ins
 from tests.models import tiny_llama
 
 REQUESTS = (
@@ -27,7 +29,10 @@ REQUESTS = (
     Request("", ("The", " the", "")),
     Request("She s", ("ells", "he", "", "e")),
 )
-ENGINES = ("fake", "torch tree", "torch prefix", "torch none", pytest.param("llama_cpp", marks=pytest.mark.gguf))
+ENGINES = (
+    *("fake", "remote", "torch tree", "torch prefix", "torch none"),
+    pytest.param("llama_cpp", marks=pytest.mark.gguf),
+)
 Near = Callable[[Any], Any]
 
 
@@ -35,6 +40,12 @@ Near = Callable[[Any], Any]
 def lm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LM]:
     if request.param == "fake":
         yield FakeLM(context=128)
+        return
+    if request.param == "remote":
+        fake = FakeLM(context=130)
+        folder = stand_ins.save_tokenizer(fake.tokenizer, tmp_path_factory.mktemp("tokenizer"))
+        with stand_ins.standing(stand_ins.Completions(fake)) as endpoint:
+            yield remote.open_lm(endpoint.url, stand_ins.MODEL, folder, "fake")
         return
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,7 +68,7 @@ def llama_cpp_lm_of(folder: Path) -> LM:
     return llama_cpp_lm.open_lm(folder / "tiny-f16.gguf", folder, "tiny")
 
 
-ROUNDING = {"fake": 1e-12, "torch": 1e-4, "llama_cpp": 2e-3}
+ROUNDING = {"fake": 1e-12, "remote": 1e-12, "torch": 1e-4, "llama_cpp": 2e-3}
 """Nats that arithmetic may cost: float64, float32, and kernels that round activations to float16 (2**-11 of each),
 which llama.cpp chooses by how many ids it is given at once."""
 

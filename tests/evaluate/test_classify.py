@@ -95,7 +95,7 @@ class Uniform(FakeLM):
     def rolling(self, texts: Sequence[str], progress: Progress = silent) -> list[Likelihood]:
         return [Likelihood((-math.log(256),) * len(text.encode()), False) for text in texts]
 
-    def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         raise AssertionError
 
 

@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,14 +99,14 @@ class SlowLM(FakeLM):
     """Every step takes `pause` seconds; `steps` counts them, `log` keeps the prompts that were begun."""
 
     pause: float = 0.01
-    log: list[str] = field(default_factory=list)
+    log: list[str | Sequence[int]] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
 
-    def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         pieces = FakeLM.generate(self, prompt, sampling)
         return self._slowed(prompt, pieces)
 
-    def _slowed(self, prompt: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    def _slowed(self, prompt: str | Sequence[int], pieces: Iterator[Piece]) -> Iterator[Piece]:
         self.log.append(prompt)
         for piece in pieces:
             time.sleep(self.pause)
@@ -120,9 +120,9 @@ class BrokenLM(FakeLM):
 
     good: int = 3
     error: Exception = field(default_factory=lambda: RuntimeError("/home/somebody/secret.bin is gone"))
-    log: list[str] = field(default_factory=list)
+    log: list[str | Sequence[int]] = field(default_factory=list)
 
-    def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         self.log.append(prompt)
         return self._broken(FakeLM.generate(self, prompt, sampling))
 

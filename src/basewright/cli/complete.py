@@ -72,7 +72,7 @@ def command(
     if "" in sampling.stops:
         raise UsageError("--stop is empty", fix="give the text that ends the answer, or leave --stop out")
     _hint_layout(layout(folder), text)
-    lm, name = open_artifact(folder)
+    lm, name, _ = open_artifact(folder)
     pieces: list[Piece] = []
     for piece in lm.generate(text, sampling):
         pieces.append(piece)

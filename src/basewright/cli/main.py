@@ -16,6 +16,9 @@ from basewright.errors import UsageError, nearest
 
 COMMANDS = {
     "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
+    "evaluate": "score a model on own tasks and benchmarks, with intervals",
+    "compare": "say which of two models is better, or that they cannot be separated",
+    "nature": "say whether a model is base or instruct, from evidence",
     "complete": "continue a prompt with a base model, raw or few-shot",
     "serve": "answer on /v1/completions with what was built",
     "verify": "check that a release is whole and carries its proofs",

@@ -33,7 +33,7 @@ def command(what: str, host: str, port: int, engine: Engine, runs: Path, as_json
     from basewright.serve.artifact import find, layout, open_artifact
 
     folder = find(what, show.open_store(runs))
-    lm, name = open_artifact(folder, engine)
+    lm, name, _ = open_artifact(folder, engine)
     tuned = layout(folder)
     prompt = tuned.prompt.replace("{text}", "…") if tuned else "Once upon a time"
 

@@ -52,7 +52,7 @@ class FakeLM(LM):
     def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> Iterator[tuple[int, Likelihood]]:
         return scoring.one_by_one(self._score, pairs, self.context, progress)
 
-    def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         return stream.generate(self.tokenizer, self.context, self._predict, prompt, sampling)
 
     def _score(self, pair: Pair) -> Likelihood:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from basewright.errors import DataError
 from basewright.records import Progress, silent
 from basewright.text import encode
+from basewright.text.reading import Reader
 from basewright.text.tokenizer import Tokenizer
 
 
@@ -107,8 +108,8 @@ class LM(ABC):
         """
 
     @abstractmethod
-    def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
-        """Continue a prompt. Joined pieces are the same text whatever the pieces are."""
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
+        """Continue a prompt: a text, or token ids as they are. Joined pieces are the same text whatever they are."""
 
     def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[Likelihood, ...]]:
         """For each request, the likelihood of each continuation given the context; of an empty one, certainty.
@@ -117,7 +118,8 @@ class LM(ABC):
         """
         answers = [[CERTAIN] * len(request.continuations) for request in requests]
         asked = [(r, c) for r, request in enumerate(requests) for c, text in enumerate(request.continuations) if text]
-        pairs = [pair(self.tokenizer, requests[r].context, requests[r].continuations[c]) for r, c in asked]
+        ids = Reader(self.tokenizer).ids
+        pairs = [pair(self.tokenizer, requests[r].context, requests[r].continuations[c], ids) for r, c in asked]
         for place, answer in self.score(pairs, progress):
             r, c = asked[place]
             answers[r][c] = answer
@@ -159,9 +161,9 @@ def check_pairs(pairs: Sequence[Pair], context: int) -> None:
         check_length(len(one.context) + len(one.continuation) - 1, context)
 
 
-def pair(tokenizer: Tokenizer, context: str, continuation: str) -> Pair:
-    """The ids of a context and of a continuation that is not empty."""
-    before, after = encode.pair(tokenizer, context, continuation)
+def pair(tokenizer: Tokenizer, context: str, continuation: str, ids: Callable[[str], list[int]] | None = None) -> Pair:
+    """The ids of a context and of a continuation that is not empty (`text.encode.pair`)."""
+    before, after = encode.pair(tokenizer, context, continuation, ids)
     return Pair(tuple(before), tuple(after))
 
 

@@ -14,10 +14,10 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 def generate(
-    tokenizer: Tokenizer, context: int, predict: draw.Predict, prompt: str, sampling: Sampling
+    tokenizer: Tokenizer, context: int, predict: draw.Predict, prompt: str | Sequence[int], sampling: Sampling
 ) -> Iterator[Piece]:
     """Continue a prompt with what `predict` says follows. Raises `DataError` when it leaves no room to answer."""
-    ids = encode.prompt(tokenizer, prompt) or [tokenizer.eos_id]
+    ids = (encode.prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt)) or [tokenizer.eos_id]
     check_length(len(ids) + 1, context)
     room = min(sampling.max_tokens, context - len(ids))
     return pieces(tokenizer, ids, draw.tokens(tokenizer, predict, ids, room, sampling), sampling)
@@ -49,7 +49,7 @@ class _Answer:
 
     def release(self) -> Piece:
         """What can be shown now; often nothing."""
-        safe = max(self.sent, self.settled - _begun(self.text[: self.settled], self.stops))
+        safe = max(self.sent, self.settled - begun(self.text[: self.settled], self.stops))
         ready = [waiting for waiting in self.waiting if waiting.needs <= safe]
         self.waiting = self.waiting[len(ready) :]
         text, self.sent = self.text[self.sent : safe], safe
@@ -97,7 +97,7 @@ def pieces(tokenizer: Tokenizer, prompt: Sequence[int], tokens: Iterable[Token],
     yield answer.end(finish if at is None else "stop", at)
 
 
-def _begun(text: str, stops: tuple[str, ...]) -> int:
+def begun(text: str, stops: tuple[str, ...]) -> int:
     """How many characters at the end may be the beginning of a stop text."""
     return max(
         (size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])),

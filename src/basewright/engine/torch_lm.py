@@ -35,7 +35,7 @@ LIMITS: dict[Sharing, tree.Limits] = {
 }
 BATCH_TOKENS = 4096
 OWN_TOKENS = 64
-LOGITS = 2**23
+LOGITS = 2**22
 """Logits that exist at a time."""
 STABLE_ROPES = {"default", "linear", "llama3", "yarn"}
 """Kinds of rotary positions whose angles do not depend on how long the text is."""
@@ -230,7 +230,7 @@ class TorchLM(LM):
 
     # --- generation ---
 
-    def generate(self, prompt: str, sampling: Sampling) -> Iterator[Piece]:
+    def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         return stream.generate(self.tokenizer, self.context, self._predictor(), prompt, sampling)
 
     def _predictor(self) -> draw.Predict:
@@ -275,12 +275,14 @@ def _picked(
     values, likeliest = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     hidden_KD = outputs.at(wanted)
     for begin in range(0, len(wanted), at_once):
-        logits_KV = outputs.head(hidden_KD[begin : begin + at_once])
         mine = np.flatnonzero((rows >= begin) & (rows < begin + at_once))
-        row_N = torch.from_numpy(rows[mine] - begin).to(logits_KV.device)
-        target_N = torch.from_numpy(targets[mine]).to(logits_KV.device)
-        values[mine] = (logits_KV[row_N, target_N] - logits_KV.logsumexp(-1)[row_N]).cpu().numpy()
-        likeliest[mine] = (logits_KV.argmax(-1)[row_N] == target_N).cpu().numpy()
+        row_N = torch.from_numpy(rows[mine] - begin).to(hidden_KD.device)
+        target_N = torch.from_numpy(targets[mine]).to(hidden_KD.device)
+        logprobs_KV = outputs.head(hidden_KD[begin : begin + at_once]).log_softmax(-1)
+        picked_N = logprobs_KV[row_N, target_N]
+        greedy_N = picked_N == logprobs_KV.amax(-1)[row_N]  # argmax is slow, and needed only to settle a draw
+        greedy_N[greedy_N.clone()] = logprobs_KV[row_N[greedy_N]].argmax(-1) == target_N[greedy_N]
+        values[mine], likeliest[mine] = picked_N.cpu().numpy(), greedy_N.cpu().numpy()
     return values.tolist(), likeliest.tolist()
 
 

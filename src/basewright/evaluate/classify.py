@@ -71,11 +71,16 @@ def same_items(first: Scores, second: Scores, confidence: float) -> Comparison:
 
 def _score(item: Item, labels: Sequence[str], nats: Sequence[float]) -> ItemScore:
     """Ties go to the first label in order; the surprise is over the labels, renormalised."""
+    answer = labels[nats.index(max(nats))]
+    values = {"accuracy": float(answer == item.label), "bits": surprise(nats, labels.index(item.label))}
+    return ItemScore(item=item.id, answer=answer, values=values)
+
+
+def surprise(nats: Sequence[float], right: int) -> float:
+    """-log2 of the probability of the right one among all that could be chosen, renormalised."""
     top = max(nats)
     total = top + math.log(sum(math.exp(value - top) for value in nats))
-    answer = labels[nats.index(top)]
-    surprise = (total - nats[labels.index(item.label)]) / math.log(2)
-    return ItemScore(item=item.id, answer=answer, values={"accuracy": float(answer == item.label), "bits": surprise})
+    return (total - nats[right]) / math.log(2)
 
 
 def _majority(task: Task, items: Sequence[Item]) -> float:

@@ -20,9 +20,14 @@ STORED: dict[str, Any] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16"
 
 
 def untrained(path: Path, table: Tensor) -> int:
-    """Rows of an embedding table (V, D) that training never reached, as far as they show it.
+    """How many rows of an embedding table (V, D) training never reached, as far as they show it."""
+    return sum(flags(path, table))
 
-    Counted are rows whose L2 norm is below 1e-6 (left at zero, or decayed to it) and rows that equal another row
+
+def flags(path: Path, table: Tensor) -> list[bool]:
+    """For each row of an embedding table (V, D), whether it shows that training never reached it.
+
+    Those are rows whose L2 norm is below 1e-6 (left at zero, or decayed to it) and rows that equal another row
     bit for bit (filled with one value when the table was enlarged). Rows still at a random start are not told from
     trained ones.
     """
@@ -41,7 +46,7 @@ def untrained(path: Path, table: Tensor) -> int:
                 small += (np.linalg.norm(_float64(block), axis=1) < SMALL).tolist()
             prints += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in block]
     times = Counter(prints)
-    return sum(near_zero or times[one] > 1 for near_zero, one in zip(small, prints, strict=True))
+    return [near_zero or times[one] > 1 for near_zero, one in zip(small, prints, strict=True)]
 
 
 def _float64(block: NDArray[Any]) -> NDArray[np.float64]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from basewright.engine.lm import LM
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
 from basewright.plain import from_plain
 from basewright.records import Layout, Release
-from basewright.store import MANIFEST, Store, faults, load, read_json
+from basewright.store import MANIFEST, Store, digest, faults, load, read_json, sha256_of
 
-Engine = Literal["torch", "llama_cpp"]
+Engine = Literal["torch", "llama_cpp", "vllm"]
 FACTS = "basewright.json"
 """What a release says of itself; written by the room `release`."""
 
@@ -43,8 +43,15 @@ def find(what: str, store: Store) -> Path:
     )
 
 
-def open_artifact(path: Path, engine: Engine = "torch") -> tuple[LM, str]:
-    """(the engine over a release or a model's folder, its name), after every file has been checked.
+class Opened(NamedTuple):
+    lm: LM
+    name: str
+    weights: str
+    """Hash over the names and hashes of all files that make up the model (`Weights.commit` of a plain folder)."""
+
+
+def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float32") -> Opened:
+    """The engine over a release or a model's folder, after every file has been checked.
 
     Raises `StoreError` for a damaged folder, `ModelFileError` for files that do not pass the airlock, `UsageError`
     for an engine that cannot run it.
@@ -55,14 +62,19 @@ def open_artifact(path: Path, engine: Engine = "torch") -> tuple[LM, str]:
         raise StoreError(f"{path.name} is damaged: {wrong[0]}", fix="make it again with basewright build")
     model = path / "model" if _is_release(path) else path
     name = str(_facts(path)["name"]) if _is_release(path) else path.absolute().name
-    airlock.inspect(model)
+    hashes = [[entry.name, entry.sha256] for entry in airlock.inspect(model)]
     if engine == "llama_cpp":
         from basewright.engine import llama_cpp_lm
 
-        return llama_cpp_lm.open_lm(_gguf(path), model, name), name
+        gguf = _gguf(path)
+        return Opened(llama_cpp_lm.open_lm(gguf, model, name), name, digest([*hashes, [gguf.name, sha256_of(gguf)]]))
+    if engine == "vllm":
+        from basewright.engine import vllm_lm
+
+        return Opened(vllm_lm.open_lm(model, name, precision), name, digest(hashes))
     from basewright.engine import torch_lm
 
-    return torch_lm.open_lm(model, name), name
+    return Opened(torch_lm.open_lm(model, name, precision), name, digest(hashes))
 
 
 def layout(path: Path) -> Layout | None:

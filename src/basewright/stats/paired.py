@@ -1,4 +1,4 @@
-"""Two models on the same items: the exact paired test, and an interval for the difference."""
+"""Two models on the same items: the exact paired test, an interval for the difference, and what could be detected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from scipy import stats
 
 from basewright.records import Comparison, Interval
-from basewright.stats.intervals import proportion
+from basewright.stats import clusters, intervals
+from basewright.stats.intervals import wilson
 
 
 def compare(
@@ -45,30 +46,87 @@ def exact_p(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
 
 
+def interval(
+    first: Sequence[float], second: Sequence[float], groups: Sequence[str] | None, confidence: float
+) -> Interval:
+    """The interval for the mean of `first` minus that of `second`, of the same items in the same order.
+
+    Where both are right or wrong, Newcombe's, on the effective number of items where groups are shared; else
+    Student's t on the differences (`intervals.mean`). Raises `ValueError` as `clusters.totals` does.
+    """
+    deltas = [a - b for a, b in zip(first, second, strict=True)]
+    if not {*first, *second} <= {0, 1}:
+        return intervals.mean(deltas, confidence, groups)
+    both = sum(a == b == 1 for a, b in zip(first, second, strict=True))
+    counts = both, deltas.count(1), deltas.count(-1), len(deltas)
+    sums, sizes = clusters.totals(deltas, groups)
+    if len(sizes) == len(deltas):
+        return difference(*counts, confidence)
+    return _clustered_difference(*counts, sums, sizes, confidence)
+
+
 def difference(both: int, only_first: int, only_second: int, n: int, confidence: float) -> Interval:
     """Newcombe's hybrid score interval for a difference of paired proportions (Newcombe 1998, method 10)."""
+    low, high = _newcombe(both, only_first, only_second, n, float(stats.norm.ppf((1 + confidence) / 2)))
+    value = (only_first - only_second) / n
+    return Interval(value=value, low=low, high=high, n=n, confidence=confidence, method="Newcombe, paired")
+
+
+def _clustered_difference(
+    both: int,
+    only_first: int,
+    only_second: int,
+    n: int,
+    sums: clusters.Array,
+    sizes: clusters.Array,
+    confidence: float,
+) -> Interval:
+    """Newcombe's interval for as many independent items as the groups are worth; `sums` are first minus second."""
+    value, low, high = (only_first - only_second) / n, -1.0, 1.0
+    if len(sizes) > 1:
+        spread = (only_first + only_second) / n - value**2
+        worth = clusters.effective(sums, sizes, spread, int((sums != 0).sum()))
+        scale = worth / n
+        z = intervals.quantile(sizes, confidence)
+        low, high = _newcombe(scale * both, scale * only_first, scale * only_second, worth, z)
+    method = "Newcombe, paired, clustered"
+    return Interval(value=value, low=low, high=high, n=n, confidence=confidence, method=method)
+
+
+def _newcombe(both: float, only_first: float, only_second: float, n: float, z: float) -> tuple[float, float]:
     neither = n - both - only_first - only_second
     p1, p2 = (both + only_first) / n, (both + only_second) / n
-    one, two = proportion(both + only_first, n, confidence), proportion(both + only_second, n, confidence)
+    (low1, high1), (low2, high2) = wilson(p1, n, z), wilson(p2, n, z)
     phi = _phi(both, only_first, only_second, neither)
-    low = math.sqrt(max(0.0, (p1 - one.low) ** 2 - 2 * phi * (p1 - one.low) * (two.high - p2) + (two.high - p2) ** 2))
-    high = math.sqrt(max(0.0, (one.high - p1) ** 2 - 2 * phi * (one.high - p1) * (p2 - two.low) + (p2 - two.low) ** 2))
-    delta = p1 - p2
-    return Interval(
-        value=delta, low=delta - low, high=delta + high, n=n, confidence=confidence, method="Newcombe, paired"
-    )
+    low = math.sqrt(max(0.0, (p1 - low1) ** 2 - 2 * phi * (p1 - low1) * (high2 - p2) + (high2 - p2) ** 2))
+    high = math.sqrt(max(0.0, (high1 - p1) ** 2 - 2 * phi * (high1 - p1) * (p2 - low2) + (p2 - low2) ** 2))
+    return p1 - p2 - low, p1 - p2 + high
 
 
-def _phi(both: int, only_first: int, only_second: int, neither: int) -> float:
+def _phi(both: float, only_first: float, only_second: float, neither: float) -> float:
     """The correlation of the two answers, with Newcombe's continuity correction where it is positive."""
     n = both + only_first + only_second + neither
     margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
-    if margins == 0:
+    if margins <= 0:
         return 0.0
-    cross = float(both * neither - only_first * only_second)
+    cross = both * neither - only_first * only_second
     if cross > 0:
         cross = max(cross - n / 2, 0.0)
     return cross / math.sqrt(margins)
+
+
+def detectable(deltas: Sequence[float], groups: Sequence[str] | None, alpha: float, power: float = 0.8) -> float | None:
+    """The smallest true difference that a test at level `alpha` finds with probability `power` on such items.
+
+    That is (z(1 - alpha/2) + z(power)) standard errors of a mean difference of 0 (Connor 1987; Miller 2024, eq. 9),
+    where the models differ on items, or groups, as much as was seen. None where they differ on so few that no
+    paired test can reach `alpha`: its p-value is at least 2 / 2 ** (how many differ).
+    """
+    sums, sizes = clusters.totals(deltas, groups)
+    if 2.0 ** (1 - int((sums != 0).sum())) >= alpha:
+        return None
+    reach = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    return float(reach * math.sqrt(float((sums**2).sum())) / sizes.sum())
 
 
 def family_confidence(confidence: float, comparisons: int) -> float:

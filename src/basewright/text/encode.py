@@ -7,6 +7,7 @@ and the continuation's ids are what the whole has beyond the context's own ids.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from basewright.text.tokenizer import Tokenizer
@@ -30,8 +31,12 @@ def prompt(tokenizer: Tokenizer, text: str) -> list[int]:
     return start(tokenizer) + tokenizer.ids(text)
 
 
-def pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], list[int]]:
+def pair(
+    tokenizer: Tokenizer, context: str, continuation: str, ids: Callable[[str], list[int]] | None = None
+) -> tuple[list[int], list[int]]:
     """(context ids, continuation ids) whose concatenation is the tokenization of the whole text.
+
+    `ids` may stand in for the tokenizer's own (`text.reading.Reader`).
 
     An empty context is conditioned on the start token, or on EOS (the separator of documents in pretraining)
     for a tokenizer that declares none.
@@ -39,10 +44,10 @@ def pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[in
     spaces = len(context) - len(context.rstrip())
     if spaces:
         context, continuation = context[:-spaces], context[-spaces:] + continuation
-    head = start(tokenizer)
+    head, ids = start(tokenizer), ids or tokenizer.ids
     if not context:
-        return head or [tokenizer.eos_id], tokenizer.ids(continuation)
-    alone, whole = tokenizer.ids(context), tokenizer.ids(context + continuation)
+        return head or [tokenizer.eos_id], ids(continuation)
+    alone, whole = ids(context), ids(context + continuation)
     border = len(alone)
     if continuation and border >= len(whole):  # merged into the context's last token, which then is what is scored
         border = max(0, len(whole) - 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basewright.errors import ModelFileError
+from basewright.text import formats, formats_bytes, formats_cuts, formats_gguf, formats_sentencepiece, formats_wordpiece
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -39,45 +40,96 @@ class Tokenizer:
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
-    """Read `tokenizer.json` and `tokenizer_config.json`. Raises `ModelFileError`.
+    """Read the tokenizer in a model's folder, or in a GGUF file named itself. Raises `ModelFileError`.
+
+    The first of these that is there is read: tokenizer.json; tokenizer.model (SentencePiece, or Llama 3's);
+    vocab.json with merges.txt; encoder.json with vocab.bpe; vocab.txt; one GGUF file. tokenizer_config.json, where
+    there is one, names BOS, EOS and pad; else the vocabulary's own file does.
 
     A missing pad token becomes some other token than EOS whose loss is masked by position anyway, so a
     supervised EOS is never mistaken for padding (H065).
     """
-    from tokenizers import Tokenizer as Backend
-
-    path = folder / "tokenizer.json"
-    try:
-        backend = Backend.from_file(str(path))
-        config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-    except Exception as error:
-        raise ModelFileError(
-            f"the tokenizer of {folder.name} cannot be read: {error}", fix="pull the model again, or check the folder"
-        ) from error
+    path = folder / formats.CONFIG
+    config = formats.read_object(path, formats.MAX_CONFIG) if path.exists() else {}
+    found = _find(folder, config)
+    backend = found.backend
     backend.no_truncation()
     backend.no_padding()
-    eos_id = _special(backend, config, "eos_token")
+    backend.encode_special_tokens = True
+    bos_id, eos_id, pad_id = (
+        given if (named := formats.find_id(backend, formats.token_name(config, key))) is None else named
+        for key, given in (("bos_token", found.bos_id), ("eos_token", found.eos_id), ("pad_token", found.pad_id))
+    )
     if eos_id is None:
         raise ModelFileError(f"{folder.name} names no EOS token", fix="set eos_token in its tokenizer_config.json")
-    bos_id = _special(backend, config, "bos_token")
-    first = list(backend.encode("a", add_special_tokens=True).ids)[:1]
-    pad_id = _special(backend, config, "pad_token")
     if pad_id is None or pad_id == eos_id:
         pad_id = 0 if eos_id != 0 else 1
-    backend.encode_special_tokens = True
-    size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+    _check_control(backend, folder.name)
     return Tokenizer(
         backend=backend,
-        bos=bos_id is not None and first == [bos_id],
+        bos=found.bos and bos_id is not None,
         bos_id=bos_id,
         eos_id=eos_id,
         pad_id=pad_id,
-        size=size,
+        size=max(backend.get_vocab(with_added_tokens=True).values()) + 1,
     )
 
 
-def _special(backend: Backend, config: dict[str, Any], name: str) -> int | None:
-    token = config.get(name)
-    if isinstance(token, dict):
-        token = token.get("content")
-    return None if token is None else backend.token_to_id(token)
+def _find(path: Path, config: Mapping[str, Any]) -> formats.Found:
+    if (path / "tokenizer.json").exists():
+        return _tokenizer_json(path / "tokenizer.json", config)
+    found = _find_other(path, config)
+    return replace(found, bos=config.get("add_bos_token", found.bos) is True)
+
+
+def _find_other(path: Path, config: Mapping[str, Any]) -> formats.Found:
+    if path.is_file():
+        return formats_gguf.gguf(path)
+    if (model := path / "tokenizer.model").exists():
+        data = formats.read(model)
+        if data.startswith(b"\n"):  # the tag of the first piece
+            return formats_sentencepiece.tokenizer_model(data, model, config)
+        return formats_bytes.tiktoken(data, model)
+    for tokens, merges in (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")):
+        if (path / tokens).exists() and (path / merges).exists():
+            return formats_bytes.two_files(path / tokens, path / merges, config)
+    if (path / "vocab.txt").exists():
+        return formats_wordpiece.vocab_txt(path / "vocab.txt", config)
+    files = sorted(path.glob("*.gguf"))
+    if len(files) != 1:
+        raise formats.refuse(path.name, f"it holds no tokenizer file, and {len(files)} GGUF files")
+    return formats_gguf.gguf(files[0])
+
+
+def _tokenizer_json(path: Path, config: Mapping[str, Any]) -> formats.Found:
+    """The library's own format. BOS is what its post-processor does with a text."""
+    from tokenizers import Tokenizer as Backend
+
+    folder = path.parent
+    spec = formats.read_object(path)
+    formats_cuts.check_expressions(spec, folder.name)
+    try:
+        backend = Backend.from_str(json.dumps(_with_hidden(spec)))
+    except Exception as error:
+        raise formats.refuse(folder.name, str(error)) from error
+    bos_id = formats.find_id(backend, formats.token_name(config, "bos_token"))
+    first = list(backend.encode("a", add_special_tokens=True).ids)[:1]
+    return formats.Found(backend=backend, bos=first == [bos_id], bos_id=bos_id, eos_id=None, pad_id=None)
+
+
+def _with_hidden(spec: dict[str, Any]) -> dict[str, Any]:
+    """A unigram model finds the names of its control tokens in text, so they get names no text has (H015)."""
+    if spec["model"].get("type") == "Unigram":
+        for token in spec["added_tokens"]:
+            if token["special"] and token["id"] < len(spec["model"]["vocab"]):
+                token["content"] = spec["model"]["vocab"][token["id"]][0] = formats.hidden(token["content"])
+    return spec
+
+
+def _check_control(backend: Backend, name: str) -> None:
+    """No text becomes a control token by spelling it (H015); what unknown text becomes is let be."""
+    unknown = {token.id for token in backend.model.tokenize("\u0378")}  # no character, so no vocabulary has it
+    for i, token in backend.get_added_tokens_decoder().items():
+        spelled = token.content.removesuffix(formats.hidden(""))
+        if token.special and i not in unknown and i in backend.encode(spelled, add_special_tokens=False).ids:
+            raise formats.refuse(name, f"text that spells {spelled!r} would become that control token")

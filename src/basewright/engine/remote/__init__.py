@@ -1,0 +1,1 @@
+"""Engines that answer over a network: any OpenAI-style completions endpoint, Replicate, Bedrock."""

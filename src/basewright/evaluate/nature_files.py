@@ -1,0 +1,68 @@
+"""What a model's files say about its nature: its chat template, and whether the template's tokens were ever trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basewright.catalog import shape, strict
+from basewright.hub import rows
+from basewright.hub.header import Tensor, read_header
+
+TEMPLATE = "chat_template.jinja"
+MAX_TEMPLATE, MAX_TOKENIZER = 2**20, 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    template: bool
+    """Whether there is a chat template."""
+    tokens: tuple[str, ...]
+    """The added tokens that the template spells, but those that start, end or pad a text in a base model too."""
+    untrained: tuple[str, ...]
+    """Those of `tokens` whose embedding row shows that training never reached it."""
+
+
+def read(folder: Path) -> Files:
+    """The facts, from a model's folder that has passed the airlock. Raises `ModelFileError`.
+
+    The template is searched and never rendered: a stranger's template can hold the machine for minutes (H013).
+    """
+    config = strict.parse_object(strict.read(folder / "tokenizer_config.json", MAX_TOKENIZER), "tokenizer_config.json")
+    template = "\n".join(_templates(folder, config))
+    ids = {text: number for text, number in _added(folder) if text in template} if template else {}
+    for name in ("bos_token", "pad_token", "unk_token"):
+        value = config.get(name)
+        ids.pop(str(value.get("content")) if isinstance(value, dict) else str(value), None)
+    flags = rows.flags(*_embedding(folder)) if ids else []
+    return Files(bool(template), tuple(ids), tuple(text for text, number in ids.items() if flags[number]))
+
+
+def _templates(folder: Path, config: dict[str, Any]) -> Iterator[str]:
+    """In a file of its own, or in the tokenizer's config: one text, or a list of named ones."""
+    if (folder / TEMPLATE).exists():
+        yield strict.read(folder / TEMPLATE, MAX_TEMPLATE).decode("utf-8", "replace")
+    found = config.get("chat_template")
+    for one in found if isinstance(found, list) else [found]:
+        text = one.get("template") if isinstance(one, dict) else one
+        if isinstance(text, str) and text:
+            yield text
+
+
+def _added(folder: Path) -> Iterator[tuple[str, int]]:
+    """(text, id) of the tokens added to the vocabulary, control tokens among them."""
+    tokenizer = strict.parse_object(strict.read(folder / "tokenizer.json", MAX_TOKENIZER), "tokenizer.json")
+    for token in tokenizer.get("added_tokens") or []:
+        yield str(token["content"]), int(token["id"])
+
+
+def _embedding(folder: Path) -> tuple[Path, Tensor]:
+    """The file that holds the embedding table, and where in it."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with strict.open_file(path) as file:
+            found = read_header(file, path.stat().st_size, path.name)
+        if shape.EMBEDDING in found:
+            return path, found[shape.EMBEDDING]
+    raise AssertionError("the airlock lets no model pass that has no embedding table")
