@@ -242,6 +242,19 @@ def test_the_same_seed_gives_the_same_text(lm: LM) -> None:
     assert len({draw(seed) for seed in range(5)}) > 1
 
 
+@pytest.mark.parametrize("stops", [(), ("e", "s s")])
+def test_many_prompts_at_once_are_answered_as_one_by_one(lm: LM, stops: tuple[str, ...]) -> None:
+    shared = "She sells sea shells by the sea shore. "
+    prompts = [encode.prompt(lm.tokenizer, text) for text in ("The old clock", "She", shared, shared + "The", "", "z")]
+    samplings = [Sampling(max_tokens=n, stops=stops) for n in (12, 0, 9, 30, 12, 25)]
+    found = dict(lm.complete(prompts, samplings))
+    assert sorted(found) == list(range(len(prompts)))
+    for place, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True)):
+        alone = list(lm.generate(prompt, sampling))
+        assert (found[place].text, found[place].finish) == (text_of(alone), alone[-1].finish)
+        assert ids_of([found[place]]) == ids_of(alone)
+
+
 def test_two_answers_at_once_do_not_mix(lm: LM) -> None:
     """H091: each of two interleaved streams is what it is alone."""
     prompts, settings = ("The old clock", "She sells"), Sampling(max_tokens=12)

@@ -46,8 +46,12 @@ def test_what_is_generated_is_kept_too(tmp_path: Path) -> None:
         assert (pieces[0].text, pieces[-1].finish is not None) == ("".join(expected), True)
         assert lm.computed == computed
     other = recalled(tmp_path)
-    list(other.generate("The", replace(sampling, max_tokens=8)))
-    assert other.computed == 1
+    prompts = [other.tokenizer.ids(text) for text in ("One", "Two")]
+    for computed in (3, 3):  # another sampling is another question
+        asked = [other.tokenizer.ids("The"), *prompts], [replace(sampling, max_tokens=8)] * 3
+        found = dict(other.complete(*asked))
+        assert found == dict(FakeLM("f").complete(*asked))
+        assert other.computed == computed
 
 
 CHANGES: dict[str, Callable[[FakeLM], FakeLM]] = {

@@ -40,9 +40,9 @@ class Told(FakeLM):
         return [self._told("", text) for text in texts]
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        assert isinstance(prompt, str)
-        self.asked.append(Request(prompt, ()))
-        yield Piece(self.write(prompt), finish="stop")
+        text = prompt if isinstance(prompt, str) else self.tokenizer.text(prompt)
+        self.asked.append(Request(text, ()))
+        yield Piece(self.write(text), finish="stop")
 
     def _told(self, context: str, text: str) -> Likelihood:
         size = len(text.encode())

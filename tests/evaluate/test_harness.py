@@ -19,7 +19,8 @@ from basewright.engine import torch_lm
 from basewright.engine.fake import END, FakeLM
 from basewright.engine.lm import Likelihood, Pair, Sampling
 from basewright.errors import BasewrightError, DataError, Refused, UsageError
-from basewright.evaluate import harness, how
+from basewright.evaluate import how
+from basewright.evaluate.harness import run as harness
 from basewright.records import Progress, silent
 from basewright.text import encode
 from tests.evaluate import harness_tasks
@@ -30,8 +31,8 @@ pytest.importorskip("lm_eval")
 
 from lm_eval.api.instance import Instance
 
-from basewright.evaluate import harness_cli
-from basewright.evaluate.harness_bridge import Bridge
+from basewright.evaluate.harness import command
+from basewright.evaluate.harness.bridge import Bridge
 from tests.evaluate.harness_tasks.peer import assert_same, evaluated, hflm
 
 pytestmark = [
@@ -325,7 +326,7 @@ def test_model_args_that_nobody_knows_are_refused(
     arguments: dict[str, Any], message: str, folders: dict[bool, Path]
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        harness_cli.FolderBridge(str(folders[True]), **arguments)
+        command.FolderBridge(str(folders[True]), **arguments)
 
 
 # --- what cannot be done --------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import basewright
 from basewright.engine import torch_lm
-from basewright.evaluate import harness
+from basewright.evaluate.harness import run as harness
 from tests.convert.stories260k import stories260k
 from tests.evaluate import harness_tasks
 from tests.evaluate.harness_tasks import HERE

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from basewright.errors import ModelFileError
-from basewright.text import encode, formats_bytes, formats_cuts
+from basewright.text import encode
+from basewright.text.formats import byte_level, cuts
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from tests.conftest import SHARED
 
@@ -152,10 +153,10 @@ def test_ids_are_those_of_sentencepiece(path: str, tmp_path: Path) -> None:
 # --- tiktoken -------------------------------------------------------------------------------------
 
 RANKS = {
-    "r50k_base": ("r50k_base", formats_cuts.CUTS["gpt-2"]),
-    "cl100k_base": ("cl100k_base", formats_cuts.CUTS["llama-bpe"]),
-    "o200k_base": ("o200k_base", formats_cuts.Cut(steps=(formats_cuts.O200K,), whole=True)),
-    "o200k_harmony": ("o200k_base", formats_cuts.Cut(steps=(formats_cuts.O200K,), whole=True)),
+    "r50k_base": ("r50k_base", cuts.CUTS["gpt-2"]),
+    "cl100k_base": ("cl100k_base", cuts.CUTS["llama-bpe"]),
+    "o200k_base": ("o200k_base", cuts.Cut(steps=(cuts.O200K,), whole=True)),
+    "o200k_harmony": ("o200k_base", cuts.Cut(steps=(cuts.O200K,), whole=True)),
 }
 """The file of ranks and the published cut (tiktoken_ext/openai_public.py) of each encoding; p50k's ranks are absent."""
 
@@ -167,8 +168,8 @@ def test_tiktokens_test_plans(encoding: str) -> None:
     path = SOURCE / "tiktoken" / f"{name}.tiktoken"
     if not path.exists():
         pytest.skip("shared/data/tokenizers/tiktoken is absent")
-    ranks = formats_bytes.read_ranks(path.read_bytes(), name)
-    backend = formats_bytes.from_ranks(ranks, cut, name)
+    ranks = byte_level.read_ranks(path.read_bytes(), name)
+    backend = byte_level.from_ranks(ranks, cut, name)
     # Some plans take control tokens spelled in the text for what they spell; here that is never done.
     plans = [(text, ids) for plan, text, ids in _plans() if plan == encoding and max(ids) < len(ranks)]
     assert len(plans) >= 60

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from gguf import GGUFWriter
 
-from basewright.text.formats import BYTE, CONTROL, NORMAL, UNKNOWN
-from basewright.text.formats_pieces import SPACE, Piece
+from basewright.text.formats.pieces import SPACE, Piece
+from basewright.text.formats.shared import BYTE, CONTROL, NORMAL, UNKNOWN
 from tests.models import TEXTS
 
 UNIGRAM, BPE = 1, 2

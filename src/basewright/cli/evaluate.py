@@ -133,7 +133,7 @@ def _benchmarks(
     confidence: float,
     store: Store,
 ) -> list[Made[Scores]]:
-    from basewright.evaluate import harness
+    from basewright.evaluate.harness import run as harness
 
     with show.progress("benchmarks") as line:
         done = harness.run(

@@ -111,6 +111,14 @@ class LM(ABC):
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         """Continue a prompt: a text, or token ids as they are. Joined pieces are the same text whatever they are."""
 
+    def complete(
+        self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], progress: Progress = silent
+    ) -> Iterator[tuple[int, Piece]]:
+        """(place of the prompt, its whole answer in one piece) for prompts in token ids, in the order they end."""
+        for place, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True)):
+            yield place, whole(list(self.generate(prompt, sampling)))
+            progress("answers written", place + 1, len(prompts))
+
     def loglikelihood(self, requests: Sequence[Request], progress: Progress = silent) -> list[tuple[Likelihood, ...]]:
         """For each request, the likelihood of each continuation given the context; of an empty one, certainty.
 
@@ -133,6 +141,12 @@ class LM(ABC):
             parts.append(windows(ids, first, self.context))
         answers = dict(self.score([window for part in parts for window in part], progress))
         return [joined([answers[place] for place in places]) for places in _places(parts)]
+
+
+def whole(pieces: Sequence[Piece]) -> Piece:
+    """A stream that has ended, in one piece."""
+    tokens = tuple(token for piece in pieces for token in piece.tokens)
+    return Piece("".join(piece.text for piece in pieces), tokens, pieces[-1].finish)
 
 
 def joined(parts: Sequence[Likelihood]) -> Likelihood:

@@ -7,6 +7,7 @@ line in it to the token ids that were asked, so that two models can never share 
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from basewright import __version__, store
 from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_pairs
 from basewright.errors import StoreError
+from basewright.plain import from_plain, to_plain
 from basewright.records import Progress, silent
 from basewright.text import encode
 
@@ -62,17 +64,30 @@ class RecalledLM(LM):
                 yield from ((place, answer) for place in own)
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """The whole answer in one piece, without its tokens."""
+        """The whole answer in one piece."""
         ids = encode.prompt(self.tokenizer, prompt) if isinstance(prompt, str) else prompt
-        key = _key("generate", ids, repr(sampling).encode())
+        yield from (piece for _, piece in self.complete([ids], [sampling]))
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], progress: Progress = silent
+    ) -> Iterator[tuple[int, Piece]]:
+        """Each answer whole."""
+        keys = [_key("generate", p, repr(s).encode()) for p, s in zip(prompts, samplings, strict=True)]
         with self._answers() as answers:
-            row = answers.execute("SELECT text, greedy FROM answers WHERE asked = ?", (key,)).fetchone()
-            if row is None:
-                pieces = list(self.lm.generate(ids, sampling))
-                row = ("".join(piece.text for piece in pieces), pieces[-1].finish == "stop")
-                answers.execute("INSERT OR REPLACE INTO answers (asked, text, greedy) VALUES (?, ?, ?)", (key, *row))
+            missing = []
+            for place, key in enumerate(keys):
+                row = answers.execute("SELECT text FROM answers WHERE asked = ?", (key,)).fetchone()
+                if row:
+                    yield place, from_plain(Piece, json.loads(row[0]))
+                else:
+                    missing.append(place)
+            told = _after(progress, len(keys) - len(missing), len(keys))
+            asked = [prompts[place] for place in missing], [samplings[place] for place in missing]
+            for at, piece in self.lm.complete(*asked, told):
+                text = json.dumps(to_plain(piece))
+                answers.execute("INSERT OR REPLACE INTO answers (asked, text) VALUES (?, ?)", (keys[missing[at]], text))
                 self.computed += 1
-            yield Piece(str(row[0]), (), "stop" if row[1] else "length")
+                yield missing[at], piece
 
     @contextmanager
     def _answers(self) -> Iterator[sqlite3.Connection]:

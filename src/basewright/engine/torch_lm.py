@@ -22,8 +22,8 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from basewright import signals
-from basewright.engine import draw, stream, tree
-from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_pairs
+from basewright.engine import batched, draw, stream, tree
+from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_length, check_pairs
 from basewright.records import Progress, silent
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 
@@ -229,6 +229,19 @@ class TorchLM(LM):
         return torch.as_tensor(np.asarray(values, dtype=np.int64), device=self.model.device)
 
     # --- generation ---
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], progress: Progress = silent
+    ) -> Iterator[tuple[int, Piece]]:
+        if self.sharing != "tree" or not all(s.temperature == 0 and s.logprobs == 0 for s in samplings):
+            yield from super().complete(prompts, samplings, progress)
+            return
+        asked = [list(prompt) or [self.tokenizer.eos_id] for prompt in prompts]
+        for prompt in asked:
+            check_length(len(prompt) + 1, self.context)
+        for done, found in enumerate(batched.complete(self.model, self.tokenizer, self.context, asked, samplings)):
+            yield found
+            progress("answers written", done + 1, len(prompts))
 
     def generate(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         return stream.generate(self.tokenizer, self.context, self._predictor(), prompt, sampling)

@@ -57,11 +57,9 @@ def ask(lm: LM, spec: TaskSpec, asked: Sequence[Prompted], progress: Progress) -
 
 def _generate(lm: LM, spec: GenerationSpec, asked: Sequence[Prompted], progress: Progress) -> list[Answer]:
     sampling = Sampling(max_tokens=spec.max_tokens, stops=tuple(spec.stops))
-    answers = []
-    for done, one in enumerate(asked):
-        answers.append(Answer(text="".join(piece.text for piece in lm.generate(one.contexts[0], sampling))))
-        progress("answers written", done + 1, len(asked))
-    return answers
+    prompts = [encode.prompt(lm.tokenizer, one.contexts[0]) for one in asked]
+    found = dict(lm.complete(prompts, [sampling] * len(prompts), progress))
+    return [Answer(text=found[place].text) for place in range(len(asked))]
 
 
 def _contexts(spec: TaskSpec, asks: Sequence[Ask], solved: Sequence[str]) -> tuple[str, ...]:

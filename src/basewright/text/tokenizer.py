@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from basewright.errors import ModelFileError
-from basewright.text import formats, formats_bytes, formats_cuts, formats_gguf, formats_sentencepiece, formats_wordpiece
+from basewright.errors import DataError, ModelFileError
+from basewright.text.formats import byte_level, cuts, gguf, sentencepiece, shared, wordpiece
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -28,8 +28,19 @@ class Tokenizer:
     """One more than the largest id it can produce."""
 
     def ids(self, text: str) -> list[int]:
-        """The ids of plain text: nothing added. Control tokens spelled in `text` stay ordinary text (H015)."""
-        return list(self.backend.encode(text, add_special_tokens=False).ids)
+        """The ids of plain text: nothing added. Control tokens spelled in `text` stay ordinary text (H015).
+
+        Raises `DataError` for a run of millions of spaces, which the library gives up on (H017).
+        """
+        try:
+            return list(self.backend.encode(text, add_special_tokens=False).ids)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # how Rust fails; it is no `Exception`
+                raise
+            raise DataError(
+                f"the tokenizer gives up on a text of {len(text)} characters: {error}",
+                fix="cut that text into shorter ones",
+            ) from error
 
     def text(self, ids: Sequence[int]) -> str:
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
@@ -49,15 +60,15 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     A missing pad token becomes some other token than EOS whose loss is masked by position anyway, so a
     supervised EOS is never mistaken for padding (H065).
     """
-    path = folder / formats.CONFIG
-    config = formats.read_object(path, formats.MAX_CONFIG) if path.exists() else {}
+    path = folder / shared.CONFIG
+    config = shared.read_object(path, shared.MAX_CONFIG) if path.exists() else {}
     found = _find(folder, config)
     backend = found.backend
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
     bos_id, eos_id, pad_id = (
-        given if (named := formats.find_id(backend, formats.token_name(config, key))) is None else named
+        given if (named := shared.find_id(backend, shared.token_name(config, key))) is None else named
         for key, given in (("bos_token", found.bos_id), ("eos_token", found.eos_id), ("pad_token", found.pad_id))
     )
     if eos_id is None:
@@ -75,46 +86,46 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     )
 
 
-def _find(path: Path, config: Mapping[str, Any]) -> formats.Found:
+def _find(path: Path, config: Mapping[str, Any]) -> shared.Found:
     if (path / "tokenizer.json").exists():
         return _tokenizer_json(path / "tokenizer.json", config)
     found = _find_other(path, config)
     return replace(found, bos=config.get("add_bos_token", found.bos) is True)
 
 
-def _find_other(path: Path, config: Mapping[str, Any]) -> formats.Found:
+def _find_other(path: Path, config: Mapping[str, Any]) -> shared.Found:
     if path.is_file():
-        return formats_gguf.gguf(path)
+        return gguf.gguf(path)
     if (model := path / "tokenizer.model").exists():
-        data = formats.read(model)
+        data = shared.read(model)
         if data.startswith(b"\n"):  # the tag of the first piece
-            return formats_sentencepiece.tokenizer_model(data, model, config)
-        return formats_bytes.tiktoken(data, model)
+            return sentencepiece.tokenizer_model(data, model, config)
+        return byte_level.tiktoken(data, model)
     for tokens, merges in (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")):
         if (path / tokens).exists() and (path / merges).exists():
-            return formats_bytes.two_files(path / tokens, path / merges, config)
+            return byte_level.two_files(path / tokens, path / merges, config)
     if (path / "vocab.txt").exists():
-        return formats_wordpiece.vocab_txt(path / "vocab.txt", config)
+        return wordpiece.vocab_txt(path / "vocab.txt", config)
     files = sorted(path.glob("*.gguf"))
     if len(files) != 1:
-        raise formats.refuse(path.name, f"it holds no tokenizer file, and {len(files)} GGUF files")
-    return formats_gguf.gguf(files[0])
+        raise shared.refuse(path.name, f"it holds no tokenizer file, and {len(files)} GGUF files")
+    return gguf.gguf(files[0])
 
 
-def _tokenizer_json(path: Path, config: Mapping[str, Any]) -> formats.Found:
+def _tokenizer_json(path: Path, config: Mapping[str, Any]) -> shared.Found:
     """The library's own format. BOS is what its post-processor does with a text."""
     from tokenizers import Tokenizer as Backend
 
     folder = path.parent
-    spec = formats.read_object(path)
-    formats_cuts.check_expressions(spec, folder.name)
+    spec = shared.read_object(path)
+    cuts.check_expressions(spec, folder.name)
     try:
         backend = Backend.from_str(json.dumps(_with_hidden(spec)))
     except Exception as error:
-        raise formats.refuse(folder.name, str(error)) from error
-    bos_id = formats.find_id(backend, formats.token_name(config, "bos_token"))
+        raise shared.refuse(folder.name, str(error)) from error
+    bos_id = shared.find_id(backend, shared.token_name(config, "bos_token"))
     first = list(backend.encode("a", add_special_tokens=True).ids)[:1]
-    return formats.Found(backend=backend, bos=first == [bos_id], bos_id=bos_id, eos_id=None, pad_id=None)
+    return shared.Found(backend=backend, bos=first == [bos_id], bos_id=bos_id, eos_id=None, pad_id=None)
 
 
 def _with_hidden(spec: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def _with_hidden(spec: dict[str, Any]) -> dict[str, Any]:
     if spec["model"].get("type") == "Unigram":
         for token in spec["added_tokens"]:
             if token["special"] and token["id"] < len(spec["model"]["vocab"]):
-                token["content"] = spec["model"]["vocab"][token["id"]][0] = formats.hidden(token["content"])
+                token["content"] = spec["model"]["vocab"][token["id"]][0] = shared.hidden(token["content"])
     return spec
 
 
@@ -130,6 +141,6 @@ def _check_control(backend: Backend, name: str) -> None:
     """No text becomes a control token by spelling it (H015); what unknown text becomes is let be."""
     unknown = {token.id for token in backend.model.tokenize("\u0378")}  # no character, so no vocabulary has it
     for i, token in backend.get_added_tokens_decoder().items():
-        spelled = token.content.removesuffix(formats.hidden(""))
+        spelled = token.content.removesuffix(shared.hidden(""))
         if token.special and i not in unknown and i in backend.encode(spelled, add_special_tokens=False).ids:
-            raise formats.refuse(name, f"text that spells {spelled!r} would become that control token")
+            raise shared.refuse(name, f"text that spells {spelled!r} would become that control token")

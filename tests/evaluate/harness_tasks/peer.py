@@ -11,7 +11,7 @@ from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from basewright.evaluate import harness
+from basewright.evaluate.harness import run as harness
 
 EXACT = ("acc", "acc_norm", "exact_match")
 

@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from basewright.text.formats import refuse
+from basewright.text.formats.shared import refuse
 
 MAX_HEAD = 2**28
 MAX_KEYS = 2**16

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from basewright.errors import nearest
-from basewright.text import formats, formats_wordpiece
-from basewright.text.formats import CONTROL, USER_DEFINED, Found, refuse
-from basewright.text.formats_bytes import build, pairs
-from basewright.text.formats_cuts import CUTS, set_cut
-from basewright.text.formats_gguf_keys import read_keys
-from basewright.text.formats_pieces import SPACE, Piece, Spelling, bpe
+from basewright.text.formats import shared, wordpiece
+from basewright.text.formats.byte_level import build, pairs
+from basewright.text.formats.cuts import CUTS, set_cut
+from basewright.text.formats.gguf_keys import read_keys
+from basewright.text.formats.pieces import SPACE, Piece, Spelling, bpe
+from basewright.text.formats.shared import CONTROL, USER_DEFINED, Found, refuse
 
 KEY = "tokenizer.ggml."
 MODELS = ("llama", "gpt2", "bert")
@@ -58,11 +58,11 @@ def _gpt2(keys: Mapping[str, Any], tokens: list[str], kinds: list[int], name: st
         known = nearest(pre, CUTS) if isinstance(pre, str) else "it names none"
         raise refuse(name, f"its cut of text, tokenizer.ggml.pre {pre!r}, is not known here; {known}")
     cut, merges = CUTS[pre], _texts(keys, "merges", name)
-    backend = build(formats.numbered(tokens, name), pairs(merges, name), name, whole=cut.whole)
+    backend = build(shared.numbered(tokens, name), pairs(merges, name), name, whole=cut.whole)
     set_cut(backend, cut)
     user = [token for token, kind in zip(tokens, kinds, strict=True) if kind == USER_DEFINED]
     backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in user])
-    formats.add_control(backend, [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL])
+    shared.add_control(backend, [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL])
     return backend, cut.bos
 
 
@@ -73,7 +73,7 @@ def _bert(tokens: list[str], kinds: list[int], name: str) -> Found:
         named = kind == CONTROL or (token.startswith("[") and token.endswith("]"))
         starts = token.startswith(SPACE)
         plain.append(token if named else token.removeprefix(SPACE) if starts else "##" + token)
-    return formats_wordpiece.build(formats.numbered(plain, name), {}, name)
+    return wordpiece.build(shared.numbered(plain, name), {}, name)
 
 
 def _id(keys: Mapping[str, Any], key: str, size: int, name: str) -> int | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basewright.text import formats
-from basewright.text.formats import Found, refuse
+from basewright.text.formats import shared
+from basewright.text.formats.shared import Found, refuse
 
 CLASSES = (None, "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer")
 UNKNOWN, START, END, PAD, MASK = "[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"
@@ -16,14 +16,14 @@ UNKNOWN, START, END, PAD, MASK = "[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"
 def vocab_txt(path: Path, config: Mapping[str, Any]) -> Found:
     """Raises `ModelFileError`."""
     folder = path.parent
-    if formats.class_name(config) not in CLASSES:
-        raise refuse(folder.name, f"its tokenizer class {formats.class_name(config)} is not known with {path.name}")
-    lines = formats.read_text(path).split("\n")
-    tokens = formats.numbered(
+    if shared.class_name(config) not in CLASSES:
+        raise refuse(folder.name, f"its tokenizer class {shared.class_name(config)} is not known with {path.name}")
+    lines = shared.read_text(path).split("\n")
+    tokens = shared.numbered(
         [line.removesuffix("\r") for line in lines[: -1 if lines[-1] == "" else None]], folder.name
     )
     found = build(tokens, config, folder.name)
-    formats.add_tokens(found.backend, formats.added_tokens(config, folder), folder.name)
+    shared.add_tokens(found.backend, shared.added_tokens(config, folder), folder.name)
     return found
 
 
@@ -45,6 +45,6 @@ def build(tokens: Mapping[str, int], config: Mapping[str, Any], name: str) -> Fo
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
-    formats.add_control(backend, control)
+    shared.add_control(backend, control)
     start = tokens.get(START)
     return Found(backend=backend, bos=start is not None, bos_id=start, eos_id=tokens.get(END), pad_id=tokens.get(PAD))

@@ -1,6 +1,6 @@
 """How byte-level tokenizers cut text before merging: the cuts that are known, by the name GGUF gives them.
 
-No regular expression from a file is run unless it is one of these (H017): all of them take time linear in the text.
+No regular expression from a file is run unless it is one of these (H017), which take time linear in the text.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ KNOWN = frozenset(
     }
 )  # fmt: skip
 """As in the tokenizer.json files of those models; llama.cpp's src/llama-vocab.cpp quotes most of them."""
+LINEAR = {r"\s+$": r"(?<!\s)\s+$"}
+"""DeepSeek's, which tries a run of spaces from each of them; what fails from the first fails from all."""
 
 
 @record
@@ -105,21 +107,24 @@ def _step(step: str, add_prefix_space: bool) -> Any:
 
 
 def check_expressions(spec: dict[str, Any], name: str) -> None:
-    """Refuse a tokenizer.json with a regular expression that is not known (H017). Raises `ModelFileError`."""
-    for found in _expressions([spec.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]):
-        if found.replace("\r", r"\r").replace("\n", r"\n") not in KNOWN:
+    """Refuse a tokenizer.json with a regular expression that is not known (H017), and put the linear form of one that
+    is not linear in its place in `spec`. Raises `ModelFileError`."""
+    for place in _expressions([spec.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]):
+        found = place["Regex"].replace("\r", r"\r").replace("\n", r"\n")
+        if found not in KNOWN:
             raise ModelFileError(
                 f"the tokenizer of {name} cuts text by an unknown expression: {found[:200]!r}",
-                fix="if it is sound and takes linear time, add it to KNOWN in basewright/text/formats_cuts.py",
+                fix="if it is sound and takes linear time, add it to KNOWN in basewright/text/formats/cuts.py",
             )
+        place["Regex"] = LINEAR.get(found, place["Regex"])
 
 
-def _expressions(level: list[Any]) -> Iterable[str]:
+def _expressions(level: list[Any]) -> Iterable[dict[str, Any]]:
     while level:
         item = level.pop()
         if isinstance(item, list):
             level += item
         elif isinstance(item, dict):
             if isinstance(item.get("Regex"), str):
-                yield item["Regex"]
+                yield item
             level += item.values()

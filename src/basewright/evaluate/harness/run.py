@@ -56,8 +56,8 @@ def run(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval's bootstrap would fork a process that runs torch
     evaluate = _evaluate()
-    from basewright.evaluate import harness_scores
-    from basewright.evaluate.harness_bridge import Bridge
+    from basewright.evaluate.harness import scores as made_scores
+    from basewright.evaluate.harness.bridge import Bridge
 
     bridge = Bridge(lm, _heard(progress))
     with _quiet(), _offline(), _seeded():
@@ -67,7 +67,7 @@ def run(
             _set_shots(task, shots)
         results = evaluate(bridge, loaded, limit=limit, bootstrap_iters=BOOTSTRAP)
     scores = tuple(
-        harness_scores.made(lm, name, task, results, bridge.asked[name], weights, confidence)
+        made_scores.made(lm, name, task, results, bridge.asked[name], weights, confidence)
         for name, task in loaded["tasks"].items()
     )
     return Harness(scores, results)

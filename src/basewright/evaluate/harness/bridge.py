@@ -25,7 +25,7 @@ from lm_eval.models.utils import (
 )
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from basewright.engine.lm import LM, Pair, Sampling
+from basewright.engine.lm import LM, Pair, Piece, Sampling
 from basewright.errors import DataError, UsageError
 from basewright.records import Progress, silent
 
@@ -197,7 +197,7 @@ class Bridge(TemplateLM):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """Text up to the first of `until` or EOS; a prompt is cut on the left so that all of the answer has room."""
-        answers, cut = [], 0
+        prompts, samplings, cut = [], [], 0
         for place, request in enumerate(requests):
             context, wanted = request.args[:2]
             sampling = self._sampling(wanted, seed=place)
@@ -210,10 +210,11 @@ class Bridge(TemplateLM):  # type: ignore[misc]
                 )
             cut += len(ids) > room
             self._note(request, tuple(ids[-room:]), len(ids) > room, sampling.stops)
-            answers.append(self._answer(ids[-room:], sampling))
-            self.progress("prompts answered", place + 1, len(requests))
+            prompts.append(ids[-room:])
+            samplings.append(sampling)
         self._tell(cut, len(requests))
-        return answers
+        written = dict(self.lm.complete(prompts, samplings, self.progress))
+        return [self._answer(written[place], sampling) for place, sampling in enumerate(samplings)]
 
     def _sampling(self, wanted: dict[str, Any], seed: int) -> Sampling:
         """lm-eval's settings as ours; each request draws from its own stream, so that repeats differ."""
@@ -236,10 +237,8 @@ class Bridge(TemplateLM):  # type: ignore[misc]
             stops=tuple(filter(None, stops)),
         )
 
-    def _answer(self, ids: list[int], sampling: Sampling) -> str:
-        pieces = list(self.lm.generate(ids, sampling))
-        text = "".join(piece.text for piece in pieces)
-        tokens = [token.id for piece in pieces for token in piece.tokens]
+    def _answer(self, piece: Piece, sampling: Sampling) -> str:
+        text, tokens = piece.text, [token.id for token in piece.tokens]
         # lm-eval decodes the answer alone, and some tokenizers then take the space off its first word
         if text.startswith(" ") and tokens and not self._text(tokens).startswith(" "):
             text = text[1:]

@@ -1,7 +1,7 @@
 """lm-evaluation-harness's command line with our engines in it: `--model basewright`.
 
 lm-eval 0.4.13 finds models in a table of its own and loads no plugin, so its own `lm_eval` command cannot know this
-one. `basewright-lm-eval`, or `python -m basewright.evaluate.harness_cli`, puts it into the table and then is
+one. `basewright-lm-eval`, or `python -m basewright.evaluate.harness.command`, puts it into the table and then is
 `lm_eval`: every command and argument, and every other model, as there. From Python, importing this module is enough
 for `lm_eval.simple_evaluate(model="basewright", …)`.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from lm_eval.api.registry import register_model
 
 from basewright.errors import BasewrightError, UsageError, nearest
-from basewright.evaluate.harness_bridge import Bridge
+from basewright.evaluate.harness.bridge import Bridge
 from basewright.records import Progress
 
 ENGINES = ("torch",)

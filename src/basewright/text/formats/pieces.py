@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from basewright.records import record
-from basewright.text import formats
-from basewright.text.formats import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, refuse
-from basewright.text.formats_bytes import build, ranked_pairs
+from basewright.text.formats import shared
+from basewright.text.formats.byte_level import build, ranked_pairs
+from basewright.text.formats.shared import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, refuse
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -43,7 +43,7 @@ class Spelling:
 
 def bpe(pieces: Sequence[Piece], spelling: Spelling, name: str) -> Backend:
     """Neighbours whose join has the highest score are joined first. Raises `ModelFileError`."""
-    tokens = formats.numbered([piece.text for piece in pieces], name)
+    tokens = shared.numbered([piece.text for piece in pieces], name)
     order = {piece.text: -piece.score for piece in pieces if piece.kind in (NORMAL, USER_DEFINED)}
     backend = build(tokens, ranked_pairs(order), name)
     backend.model.unk_token = _unknown(pieces, name)
@@ -51,7 +51,7 @@ def bpe(pieces: Sequence[Piece], spelling: Spelling, name: str) -> Backend:
     backend.model.byte_fallback = _has_bytes(pieces, name)
     user = [piece.text for piece in pieces if piece.kind == USER_DEFINED]
     _spell(backend, spelling, user, name)
-    formats.add_control(backend, [piece.text for piece in pieces if piece.kind in (CONTROL, UNKNOWN)])
+    shared.add_control(backend, [piece.text for piece in pieces if piece.kind in (CONTROL, UNKNOWN)])
     return backend
 
 
@@ -60,18 +60,18 @@ def unigram(pieces: Sequence[Piece], spelling: Spelling, name: str) -> Backend:
     from tokenizers import Tokenizer as Backend
     from tokenizers import models, pre_tokenizers
 
-    formats.numbered([piece.text for piece in pieces], name)
+    shared.numbered([piece.text for piece in pieces], name)
     if any(piece.kind == USER_DEFINED for piece in pieces):
         raise refuse(name, "a unigram model with user-defined pieces is not understood")
-    names = [formats.hidden(p.text) if p.kind in (CONTROL, UNKNOWN) else p.text for p in pieces]
-    unknown = names.index(formats.hidden(_unknown(pieces, name)))
+    names = [shared.hidden(p.text) if p.kind in (CONTROL, UNKNOWN) else p.text for p in pieces]
+    unknown = names.index(shared.hidden(_unknown(pieces, name)))
     with_bytes = _has_bytes(pieces, name)
     scores = [(text, piece.score) for text, piece in zip(names, pieces, strict=True)]
     backend = Backend(models.Unigram(scores, unk_id=unknown, byte_fallback=with_bytes))
     _spell(backend, spelling, [], name)
     if with_bytes:  # a text that spells <0x41> is not that byte, whose name the model would find in it
         backend.pre_tokenizer = pre_tokenizers.Split("<0x", "merged_with_previous")
-    formats.add_control(backend, [text for text, p in zip(names, pieces, strict=True) if p.kind in (CONTROL, UNKNOWN)])
+    shared.add_control(backend, [text for text, p in zip(names, pieces, strict=True) if p.kind in (CONTROL, UNKNOWN)])
     return backend
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basewright.records import record
-from basewright.text import formats
-from basewright.text.formats import Found, refuse
-from basewright.text.formats_cuts import CUTS, Cut, set_cut
+from basewright.text.formats import shared
+from basewright.text.formats.cuts import CUTS, Cut, set_cut
+from basewright.text.formats.shared import Found, refuse
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -50,20 +50,20 @@ LLAMA3_CONTROL = 256
 def two_files(vocabulary: Path, merges: Path, config: Mapping[str, Any]) -> Found:
     """vocab.json and merges.txt, or OpenAI's encoder.json and vocab.bpe. Raises `ModelFileError`."""
     folder = vocabulary.parent
-    family = FAMILIES.get(formats.class_name(config))
+    family = FAMILIES.get(shared.class_name(config))
     if family is None:
         raise refuse(
-            folder.name, f"its tokenizer class {formats.class_name(config)} is not known with {vocabulary.name}"
+            folder.name, f"its tokenizer class {shared.class_name(config)} is not known with {vocabulary.name}"
         )
-    tokens = formats.read_object(vocabulary)
-    formats.check_ids(tokens, folder.name)
-    lines = formats.read_text(merges).splitlines()
+    tokens = shared.read_object(vocabulary)
+    shared.check_ids(tokens, folder.name)
+    lines = shared.read_text(merges).splitlines()
     if lines and lines[0].startswith("#version"):
         del lines[0]
     backend = build(tokens, pairs(filter(None, lines), folder.name), folder.name)
     set_cut(backend, CUTS[family.cut], add_prefix_space=config.get("add_prefix_space") is True)
-    formats.add_control(backend, {name for name in (family.start, family.end, family.pad) if name in tokens})
-    formats.add_tokens(backend, formats.added_tokens(config, folder), folder.name)
+    shared.add_control(backend, {name for name in (family.start, family.end, family.pad) if name in tokens})
+    shared.add_tokens(backend, shared.added_tokens(config, folder), folder.name)
     ids = [backend.token_to_id(name) if name else None for name in (family.start, family.end, family.pad)]
     return Found(backend=backend, bos=family.bos, bos_id=ids[0], eos_id=ids[1], pad_id=ids[2])
 
@@ -117,7 +117,7 @@ def tiktoken(data: bytes, path: Path) -> Found:
     control += ["python_tag", "image"]
     control += [f"reserved_special_token_{i + 2}" for i in range(LLAMA3_CONTROL - len(control))]
     backend = from_ranks(ranks, CUTS["llama-bpe"], path.parent.name)
-    formats.add_control(backend, [f"<|{name}|>" for name in control])
+    shared.add_control(backend, [f"<|{name}|>" for name in control])
     first = len(ranks)
     return Found(backend=backend, bos=True, bos_id=first, eos_id=first + 1, pad_id=first + 4)
 

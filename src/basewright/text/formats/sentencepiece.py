@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from basewright.text import formats
-from basewright.text.formats import CONTROL, UNUSED, Found, refuse
-from basewright.text.formats_pieces import Piece, Spelling, bpe, unigram
+from basewright.text.formats import shared
+from basewright.text.formats.pieces import Piece, Spelling, bpe, unigram
+from basewright.text.formats.shared import CONTROL, UNUSED, Found, refuse
 
 Value = int | bytes
 CLASSES = (None, "LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer")
@@ -28,8 +28,8 @@ _NORMALIZERS = ("", "identity", "nfkc", "nmt_nfkc")
 def tokenizer_model(data: bytes, path: Path, config: Mapping[str, Any]) -> Found:
     """BPE or unigram. A model that declares a BOS starts its texts with it. Raises `ModelFileError`."""
     folder = path.parent
-    if formats.class_name(config) not in CLASSES:
-        raise refuse(folder.name, f"its tokenizer class {formats.class_name(config)} is not known with {path.name}")
+    if shared.class_name(config) not in CLASSES:
+        raise refuse(folder.name, f"its tokenizer class {shared.class_name(config)} is not known with {path.name}")
     try:
         fields = list(_fields(data))
         pieces = [_piece(value) for number, value in fields if number == _PIECES]
@@ -41,7 +41,7 @@ def tokenizer_model(data: bytes, path: Path, config: Mapping[str, Any]) -> Found
         }
     except (IndexError, TypeError, ValueError, struct.error) as error:
         raise refuse(folder.name, f"{path.name} is no sound SentencePiece model: {error}") from error
-    added = formats.added_tokens(config, folder)
+    added = shared.added_tokens(config, folder)
     pieces = _with_control(pieces, added, folder.name)
     if any(piece.kind == UNUSED for piece in pieces):
         raise refuse(folder.name, "unused pieces are not understood")
@@ -51,7 +51,7 @@ def tokenizer_model(data: bytes, path: Path, config: Mapping[str, Any]) -> Found
     if kind not in (_UNIGRAM, _BPE):
         raise refuse(folder.name, f"the SentencePiece model type {kind!r} is not understood")
     backend = (bpe if kind == _BPE else unigram)(pieces, _spelling(normalizer, folder.name), folder.name)
-    formats.add_tokens(backend, added, folder.name)
+    shared.add_tokens(backend, added, folder.name)
     control = {piece.text: i for i, piece in enumerate(pieces) if piece.kind == CONTROL}
     bos, eos, pad = (control.get(names[key]) for key in ("bos", "eos", "pad"))
     return Found(backend=backend, bos=bos is not None, bos_id=bos, eos_id=eos, pad_id=pad)
@@ -65,7 +65,7 @@ def _with_control(pieces: list[Piece], added: Mapping[int, Mapping[str, Any]], n
         known = i < len(pieces) and pieces[i].text == entry["content"]
         if not known and entry.get("special") is not True:
             raise refuse(name, f"the added token {entry['content'][:40]!r} is neither special nor a piece")
-        if known and entry.get("special") is True and pieces[i].kind != formats.UNKNOWN:
+        if known and entry.get("special") is True and pieces[i].kind != found.UNKNOWN:
             found[i] = Piece(text=pieces[i].text, score=pieces[i].score, kind=CONTROL)
     return found
 
@@ -81,8 +81,8 @@ def _spelling(normalizer: Mapping[int, Value], name: str) -> Spelling:
 
 def _piece(data: Value) -> Piece:
     fields = dict(_fields(_bytes(data)))
-    kind = fields.get(3, formats.NORMAL)
-    if kind not in range(formats.NORMAL, formats.BYTE + 1):
+    kind = fields.get(3, shared.NORMAL)
+    if kind not in range(shared.NORMAL, found.BYTE + 1):
         raise ValueError(f"a piece of kind {kind!r}")
     (score,) = struct.unpack("<f", _bytes(fields.get(2, bytes(4))))
     if not math.isfinite(score):

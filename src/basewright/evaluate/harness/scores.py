@@ -21,7 +21,7 @@ from basewright.records import How, Interval, ItemScore, Scores
 from basewright.stats import intervals
 
 if TYPE_CHECKING:
-    from basewright.evaluate.harness_bridge import Asked
+    from basewright.evaluate.harness.bridge import Asked
 
 Sample = Mapping[str, Any]
 """An item as lm-eval logs it, after one of the task's filters."""

@@ -1,0 +1,1 @@
+"""The forms a tokenizer comes in, each read into one of the `tokenizers` library."""
