@@ -389,7 +389,7 @@ def test_h017_a_text_the_library_gives_up_on_is_one_error() -> None:
 def test_h017_a_file_beyond_any_tokenizers_size_is_not_read(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "read", _limited(shared.read, 1000))
+    monkeypatch.setattr(shared, "read", _limited(shared.read, 1000))
     (tmp_path / name).write_text("x" * 1001)
     with pytest.raises(ModelFileError, match="is larger than"):
         open_tokenizer(tmp_path)
@@ -504,7 +504,7 @@ def test_h011_a_damaged_file_is_read_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, at: int, byte: int, name: str
 ) -> None:
     folder = tmp_path_factory.mktemp("damaged")
-    small = [piece for piece in VOCABULARY if piece.kind != found.BYTE][:60]
+    small = [piece for piece in VOCABULARY if piece.kind != shared.BYTE][:60]
     keys = {
         "tokens": [p.text for p in small],
         "scores": [p.score for p in small],

@@ -65,7 +65,7 @@ def _with_control(pieces: list[Piece], added: Mapping[int, Mapping[str, Any]], n
         known = i < len(pieces) and pieces[i].text == entry["content"]
         if not known and entry.get("special") is not True:
             raise refuse(name, f"the added token {entry['content'][:40]!r} is neither special nor a piece")
-        if known and entry.get("special") is True and pieces[i].kind != found.UNKNOWN:
+        if known and entry.get("special") is True and pieces[i].kind != shared.UNKNOWN:
             found[i] = Piece(text=pieces[i].text, score=pieces[i].score, kind=CONTROL)
     return found
 
@@ -82,7 +82,7 @@ def _spelling(normalizer: Mapping[int, Value], name: str) -> Spelling:
 def _piece(data: Value) -> Piece:
     fields = dict(_fields(_bytes(data)))
     kind = fields.get(3, shared.NORMAL)
-    if kind not in range(shared.NORMAL, found.BYTE + 1):
+    if kind not in range(shared.NORMAL, shared.BYTE + 1):
         raise ValueError(f"a piece of kind {kind!r}")
     (score,) = struct.unpack("<f", _bytes(fields.get(2, bytes(4))))
     if not math.isfinite(score):
