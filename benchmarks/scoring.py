@@ -40,7 +40,7 @@ SIZES = {  # layers, width, heads, feed-forward, items
     "25M": (10, 384, 6, 1024, 40),
     "110M": (14, 768, 12, 2048, 12),
 }
-BATCHES = (1, 4, 8, 16)
+BATCHES = (1, 4, 8)
 SHOTS = 5
 
 
@@ -165,7 +165,7 @@ def choices_row(work: str, items: Sequence[Item], peer: HFLM, lm: TorchLM, repea
     def call(part: list[Instance]) -> Any:
         return peer.loglikelihood(part, disable_tqdm=True)
 
-    peer.batch_size_per_gpu = batch = best_batch(peer, asked[:48], call)
+    peer.batch_size_per_gpu = batch = best_batch(peer, asked[:16], call)
     theirs, ours, expected, answers = alternating(lambda: call(asked), lambda: lm.loglikelihood(requests), repeat)
     found = [one.nats for answer in answers for one in answer]
     wanted = [nats for nats, _ in expected]

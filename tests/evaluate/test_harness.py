@@ -222,7 +222,7 @@ def test_intervals_name_their_method(made: dict[str, Any]) -> None:
     perplexity = made["cloze"].metrics["perplexity"]
     assert perplexity.low < perplexity.value < perplexity.high
     assert perplexity.value == pytest.approx(
-        math.exp(-sum(item.values["perplexity"] for item in made["cloze"].items) / 9)
+        math.exp(sum(math.log(item.values["perplexity"]) for item in made["cloze"].items) / 9)
     )
     assert {one.n for one in made["text"].metrics.values()} == {4}
 
@@ -254,7 +254,7 @@ def test_h080_h082_the_same_again_and_less_of_it(tasks: Path, capfd: pytest.Capt
     state = random.getstate()
     one = harness.run(FakeLM("f"), ["cloze", "write"], include=tasks, progress=lambda what, _d, _t: told.append(what))
     assert random.getstate() == state
-    assert set(told) == {"texts encoded", "continuations scored", "prompts answered"}
+    assert set(told) == {"texts encoded", "continuations scored", "answers written"}
     assert one.scores == harness.run(FakeLM("f"), ["cloze", "write"], include=tasks).scores
     [part] = harness.run(FakeLM("f"), ["cloze"], include=tasks, limit=4).scores
     assert (len(part.items), part.expected, part.items) == (4, 9, one.scores[0].items[:4])

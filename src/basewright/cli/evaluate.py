@@ -70,7 +70,7 @@ def command(
     """Score MODEL on TASKS (TOML files) and benchmarks. What was answered before is not computed again.
 
     \b
-    basewright evaluate foundling-prose examples/tasks/contract-facts.toml
+    basewright evaluate foundling-prose examples/tasks/tools.toml
     basewright evaluate foundling-prose --benchmarks lambada_openai --definitions my-tasks
     """
     from basewright.engine.recall import RecalledLM

@@ -146,8 +146,11 @@ def _items(task: Any, samples: Sequence[Sample], aggregations: Mapping[str, Aggr
 
 
 def _value(raw: Any, aggregation: Aggregation) -> float:
-    """lm-eval's own number of the item; where it keeps parts of one (nats and bytes), the metric of that item alone."""
-    return float(raw) if _is_number(raw) or isinstance(raw, bool) else float(aggregation([raw]))
+    """The metric of the item alone: lm-eval keeps parts of some, such as log-likelihoods for a perplexity."""
+    try:
+        return float(aggregation([raw]))
+    except OverflowError:  # a perplexity beyond what a float holds
+        return intervals.UNBOUNDED
 
 
 def _answer(task: Any, sample: Sample) -> str:
