@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check slow gguf format clean
+.PHONY: demo test check slow extras format clean
 
 demo: $(READY)
 	$(BIN)/basewright build examples/contract-clauses.toml
@@ -21,8 +21,8 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-gguf: $(READY)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[gguf]'
+extras: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[gguf,lm-eval]'
 
 format: $(READY)
 	$(BIN)/ruff format src tests benchmarks

@@ -156,7 +156,8 @@ def test_angles_that_depend_on_the_longest_text_are_computed_alone() -> None:
 def test_many_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny("llama")
     together = lm.loglikelihood(REQUESTS)
-    monkeypatch.setattr(torch_lm, "BATCH_TOKENS", 1)
+    monkeypatch.setattr(lm, "_batch_tokens", 1)
+    monkeypatch.setattr(torch_lm, "TILE", (3, 50))
     for found, expected in zip(lm.loglikelihood(REQUESTS), together, strict=True):
         assert [one.nats for one in found] == pytest.approx([one.nats for one in expected], abs=1e-4)
 

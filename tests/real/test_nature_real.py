@@ -164,7 +164,7 @@ def test_one_model_before_and_after_it_learned_its_template(bases: dict[str, Pat
     assert (found.verdict, found.evidence[2].points) == ("base", "base")
     assert "2 of 2" in found.evidence[2].seen
     rows = rows_of(instructions(), Layout(PATTERN, controls=True), open_tokenizer(before))
-    found = judge(tuned(before, tmp_path / "after", rows, 250, 107))
+    found = judge(tuned(before, tmp_path / "after", rows, 600, 107))  # from rows of zeros, 250 do not teach it to stop
     assert (found.verdict, found.evidence[2].points) == ("instruct", "instruct")
 
 

@@ -33,10 +33,13 @@ LIMITS: dict[Sharing, tree.Limits] = {
     "prefix": tree.Limits(branches=False, saved=128),
     "none": tree.Limits(branches=False, prefixes=False),
 }
-BATCH_TOKENS = 4096
+BATCH_TOKENS = {"cpu": 512, "gpu": 16_384}
+"""Ids computed at once: on a CPU few enough to stay in its caches (`benchmarks/scoring.py`)."""
 OWN_TOKENS = 64
-LOGITS = 2**22
-"""Logits that exist at a time."""
+TILE = (512, 4096)
+"""Outputs by tokens whose logits exist at a time; those of a whole vocabulary would be written to memory and back."""
+PLAIN_LOGITS = 2**25
+"""Logits that exist at a time where the model makes them all."""
 STABLE_ROPES = {"default", "linear", "llama3", "yarn"}
 """Kinds of rotary positions whose angles do not depend on how long the text is."""
 UNSHARED = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError)
@@ -97,6 +100,8 @@ class TorchLM(LM):
         self.tokenizer = tokenizer
         self.precision = str(model.dtype).removeprefix("torch.")
         self.context = _context(model.config)
+        self._vocabulary = int(model.config.get_text_config().vocab_size)
+        self._batch_tokens = BATCH_TOKENS["cpu" if model.device.type == "cpu" else "gpu"]
         self._sharing: Sharing | None = None
 
     @property
@@ -129,7 +134,7 @@ class TorchLM(LM):
     ) -> Iterator[tuple[int, Likelihood]]:
         """`score` within given limits; `plain` asks the model for logits as transformers makes them."""
         outputs = self._plain_outputs if plain else self._outputs
-        most = self._plain_tokens() if plain else BATCH_TOKENS
+        most = self._plain_tokens() if plain else self._batch_tokens
         stack = [(tree.plan(pairs, limits), _Prefix())]
         while stack:
             group, above = stack.pop()
@@ -139,12 +144,12 @@ class TorchLM(LM):
                 yield from self._read_off(outputs(batch, prefix), batch, pairs)
             if group.queries:
                 own = tree.Row(queries=group.queries)
-                yield from self._read_off(_Outputs(self._head, None, prefix.hidden_PD), [own], pairs)
+                yield from self._read_off(_Outputs(self._head, None, prefix.hidden_PD, self._vocabulary), [own], pairs)
             stack += [(inner, prefix) for inner in group.groups]
 
     def _plain_tokens(self) -> int:
         """Tokens of a batch where the logits of every position are made."""
-        return min(BATCH_TOKENS, 8 * LOGITS // int(self.model.config.get_text_config().vocab_size))
+        return min(self._batch_tokens, PLAIN_LOGITS // self._vocabulary)
 
     def _extend(self, above: _Prefix, ids: tuple[int, ...]) -> _Prefix:
         signals.poll()
@@ -166,11 +171,13 @@ class TorchLM(LM):
             inputs["past_key_values"] = prefix.cache(len(batch))
         ids_BQ = self._tensor(_padded(batch))
         hidden_BQD = self.model.base_model(ids_BQ, **inputs, use_cache=bool(prefix.length)).last_hidden_state
-        return _Outputs(self._head, hidden_BQD, prefix.hidden_PD)
+        return _Outputs(self._head, hidden_BQD, prefix.hidden_PD, self._vocabulary)
 
     def _plain_outputs(self, batch: Sequence[tree.Row], _prefix: _Prefix) -> _Outputs:
         logits_BQV = self.model(input_ids=self._tensor(_padded(batch)), use_cache=False).logits
-        return _Outputs(lambda logits_KV: logits_KV.float(), logits_BQV, None)
+        return _Outputs(
+            lambda logits_KV, begin, end: logits_KV[:, begin:end].float(), logits_BQV, None, self._vocabulary
+        )
 
     def _masks(self, positions_BQ: NDArray[Any], mask_BQK: NDArray[Any], prefix: int) -> Any:
         """The tree mask, and where layers see a window only, that mask too, as transformers takes them."""
@@ -193,17 +200,19 @@ class TorchLM(LM):
         hidden = torch.full(mask.shape, torch.finfo(self.model.dtype).min, dtype=self.model.dtype, device=mask.device)
         return hidden.masked_fill_(mask, 0)
 
-    def _head(self, hidden_KD: torch.Tensor) -> torch.Tensor:
-        """(K, V) float32 logits, as the model's own forward makes them from its last hidden states."""
+    def _head(self, hidden_KD: torch.Tensor, begin: int, end: int) -> torch.Tensor:
+        """(K, end - begin) float32 logits of some tokens, as the model's own forward makes them from hidden states."""
         config = self.model.config.get_text_config()
-        logits_KV = self.model.get_output_embeddings()(hidden_KD)
+        output = self.model.get_output_embeddings()
+        bias = None if output.bias is None else output.bias[begin:end]
+        logits_KV = torch.nn.functional.linear(hidden_KD, output.weight[begin:end], bias)
         if scale := getattr(config, "logit_scale", None):
             logits_KV = logits_KV * scale
         if scale := getattr(config, "logits_scaling", None):
             logits_KV = logits_KV / scale
         if cap := getattr(config, "final_logit_softcapping", None):
             logits_KV = torch.tanh(logits_KV / cap) * cap
-        return logits_KV.float()  # type: ignore[no-any-return]
+        return logits_KV.float()
 
     def _read_off(
         self, outputs: _Outputs, batch: Sequence[tree.Row], pairs: Sequence[Pair]
@@ -217,8 +226,7 @@ class TorchLM(LM):
                 asked.append((query.place, [wanted.setdefault(key, len(wanted)) for key in keys]))
         rows = [row for _, own in asked for row in own]
         targets = [target for place, _ in asked for target in pairs[place].continuation]
-        at_once = max(1, LOGITS // int(self.model.config.get_text_config().vocab_size))
-        values, likeliest = _picked(outputs, list(wanted), np.asarray(rows), np.asarray(targets), at_once)
+        values, likeliest = _picked(outputs, list(wanted), np.asarray(rows), np.asarray(targets))
         begin = 0
         for place, own in asked:
             end = begin + len(own)
@@ -268,9 +276,11 @@ class TorchLM(LM):
 class _Outputs:
     """Outputs of a batch's rows (B, Q, D) and of the prefix (P, D), and what turns some of them into logits."""
 
-    head: Callable[[torch.Tensor], torch.Tensor]
+    head: Callable[[torch.Tensor, int, int], torch.Tensor]
+    """(K, D) outputs, first and last of some tokens → their logits."""
     rows: torch.Tensor | None
     prefix: torch.Tensor | None
+    vocabulary: int
 
     def at(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
         """(K, D) of (row, index); row -1 is the prefix."""
@@ -282,21 +292,42 @@ class _Outputs:
 
 
 def _picked(
-    outputs: _Outputs, wanted: Sequence[tuple[int, int]], rows: NDArray[Any], targets: NDArray[Any], at_once: int
+    outputs: _Outputs, wanted: Sequence[tuple[int, int]], rows: NDArray[Any], targets: NDArray[Any]
 ) -> tuple[list[float], list[bool]]:
     """For each (row of `wanted`, target): its log-probability, and whether it is the likeliest there."""
     values, likeliest = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     hidden_KD = outputs.at(wanted)
-    for begin in range(0, len(wanted), at_once):
-        mine = np.flatnonzero((rows >= begin) & (rows < begin + at_once))
-        row_N = torch.from_numpy(rows[mine] - begin).to(hidden_KD.device)
-        target_N = torch.from_numpy(targets[mine]).to(hidden_KD.device)
-        logprobs_KV = outputs.head(hidden_KD[begin : begin + at_once]).log_softmax(-1)
-        picked_N = logprobs_KV[row_N, target_N]
-        greedy_N = picked_N == logprobs_KV.amax(-1)[row_N]  # argmax is slow, and needed only to settle a draw
-        greedy_N[greedy_N.clone()] = logprobs_KV[row_N[greedy_N]].argmax(-1) == target_N[greedy_N]
-        values[mine], likeliest[mine] = picked_N.cpu().numpy(), greedy_N.cpu().numpy()
+    for begin in range(0, len(wanted), TILE[0]):
+        part_KD = hidden_KD[begin : begin + TILE[0]]
+        mine = np.flatnonzero((rows >= begin) & (rows < begin + len(part_KD)))
+        row_N, target_N = (torch.from_numpy(of[mine]).to(part_KD.device) for of in (rows - begin, targets))
+        logits_N, total_K, best_K = _tiled(outputs, part_KD, row_N, target_N)
+        values[mine] = (logits_N - total_K[row_N]).cpu().numpy()
+        likeliest[mine] = (best_K[row_N] == target_N).cpu().numpy()
     return values.tolist(), likeliest.tolist()
+
+
+def _tiled(
+    outputs: _Outputs, hidden_KD: torch.Tensor, row_N: torch.Tensor, target_N: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of the targets; log of the sum of exponentials, and the likeliest token, of each row.
+
+    The sum is kept relative to the largest logit so far (online softmax, Milakov and Gimelshein 2018).
+    """
+    logits_N = hidden_KD.new_zeros(len(row_N), dtype=torch.float32)
+    top_K = hidden_KD.new_full((len(hidden_KD),), -math.inf, dtype=torch.float32)
+    best_K = torch.zeros_like(top_K, dtype=torch.long)
+    sum_K = torch.zeros_like(top_K)
+    for begin in range(0, outputs.vocabulary, TILE[1]):
+        tile_KV = outputs.head(hidden_KD, begin, min(begin + TILE[1], outputs.vocabulary))
+        here = ((target_N >= begin) & (target_N < begin + TILE[1])).nonzero()[:, 0]
+        logits_N[here] = tile_KV[row_N[here], target_N[here] - begin]
+        highest_K, at_K = tile_KV.max(-1)
+        best_K = torch.where(highest_K > top_K, at_K + begin, best_K)  # the first of equals, as argmax has it
+        new_K = torch.maximum(top_K, highest_K)
+        sum_K = sum_K * (top_K - new_K).exp() + tile_KV.sub(new_K[:, None]).exp_().sum(-1)
+        top_K = new_K
+    return logits_N, top_K + sum_K.log(), best_K
 
 
 def _batches(rows: Sequence[tree.Row], most: int) -> Iterator[list[tree.Row]]:
