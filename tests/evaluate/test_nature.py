@@ -19,9 +19,10 @@ from basewright.engine.fake import FakeLM
 from basewright.engine.lm import Likelihood, Pair
 from basewright.engine.torch_lm import open_lm
 from basewright.errors import DataError
-from basewright.evaluate import nature, nature_files, nature_probes
-from basewright.evaluate.nature_files import Files
-from basewright.evaluate.nature_probes import Layout
+from basewright.evaluate.nature import files, probes
+from basewright.evaluate.nature import report as nature
+from basewright.evaluate.nature.files import Files
+from basewright.evaluate.nature.probes import Layout
 from basewright.plain import from_plain, to_plain
 from basewright.records import NatureReport, Progress, silent
 from basewright.text.tokenizer import open_tokenizer
@@ -29,7 +30,7 @@ from tests.evaluate.chatml import CLOSE, OPEN, PATTERN, TEMPLATE, chatml
 from tests.models import tiny_llama
 
 torch.set_num_threads(1)
-BATTERY = nature_probes.battery()
+BATTERY = probes.battery()
 ANSWERS = tuple(question["answer"] for question in BATTERY["questions"])
 PROSE = tuple(BATTERY["prose"])
 
@@ -171,33 +172,33 @@ def chat(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_untrained_tokens_of_a_template_are_seen(tiny: Path, chat: Path, tmp_path: Path) -> None:
-    assert nature_files.read(tiny) == Files(False, (), ())
-    assert nature_files.read(chat) == Files(True, (OPEN, CLOSE), (OPEN, CLOSE))
+    assert files.read(tiny) == Files(False, (), ())
+    assert files.read(chat) == Files(True, (OPEN, CLOSE), (OPEN, CLOSE))
     trained = chatml(tiny, tmp_path / "trained", std=0.2)
-    assert nature_files.read(trained) == Files(True, (OPEN, CLOSE), ())
+    assert files.read(trained) == Files(True, (OPEN, CLOSE), ())
 
 
 @pytest.mark.parametrize("place", ["text", "named"])
 def test_the_template_may_be_in_the_tokenizer_s_config(place: str, chat: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(chat, tmp_path / "chat")
     (folder / "chat_template.jinja").unlink()
-    assert not nature_files.read(folder).template
+    assert not files.read(folder).template
     config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
     config["chat_template"] = TEMPLATE if place == "text" else [{"name": "default", "template": TEMPLATE}]
     (folder / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
-    assert nature_files.read(folder) == nature_files.read(chat)
+    assert files.read(folder) == files.read(chat)
 
 
 def test_h013_a_template_is_never_rendered(chat: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(chat, tmp_path / "chat")
     (folder / "chat_template.jinja").write_text(TEMPLATE + "{{ 'x' * (10 ** 12) }}", "utf-8")
-    assert nature_files.read(folder) == nature_files.read(chat)
+    assert files.read(folder) == files.read(chat)
 
 
 def test_start_and_padding_are_no_tokens_of_a_template(tiny: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "plain")
     (folder / "chat_template.jinja").write_text("{{ '<|endoftext|>' }}User: {{ messages[0] }}<|pad|>", "utf-8")
-    assert nature_files.read(folder) == Files(True, (), ())
+    assert files.read(folder) == Files(True, (), ())
 
 
 def test_a_template_weighs_little_and_its_untrained_tokens_much(tiny: Path, chat: Path) -> None:
@@ -214,7 +215,7 @@ def test_a_template_weighs_little_and_its_untrained_tokens_much(tiny: Path, chat
 
 def test_h015_a_model_is_asked_in_its_own_control_tokens_and_an_ask_spells_none(tiny: Path, chat: Path) -> None:
     own = Layout(PATTERN, controls=True)
-    plain, more = (nature_probes.open_asker(FakeLM("f", tokenizer=open_tokenizer(each))) for each in (tiny, chat))
+    plain, more = (probes.open_asker(FakeLM("f", tokenizer=open_tokenizer(each))) for each in (tiny, chat))
     assert own not in plain[1]
     assert more[1] == [*plain[1], own]
     assert len(more[0].stops) == len(plain[0].stops) + 1
@@ -230,5 +231,5 @@ def test_the_battery_is_whole() -> None:
     assert len(set(asks)) == len(asks) == len(set(ANSWERS)) >= 20
     assert all(answer.endswith(".") and len(answer.split()) > 4 for answer in ANSWERS)
     assert all(pattern.count("{ask}") == 1 for pattern in BATTERY["layouts"])
-    assert all(nature_probes.CONTROL.findall(turn["prompt"]) for turn in BATTERY["turns"])
+    assert all(probes.CONTROL.findall(turn["prompt"]) for turn in BATTERY["turns"])
     assert len(BATTERY["refusals"]) == len(BATTERY["compliances"])

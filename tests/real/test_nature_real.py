@@ -19,8 +19,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from basewright.engine.torch_lm import open_lm
-from basewright.evaluate import nature
-from basewright.evaluate.nature_probes import Layout
+from basewright.evaluate.nature import report as nature
+from basewright.evaluate.nature.probes import Layout
 from basewright.records import NatureReport
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from tests.convert.stories260k import stories260k

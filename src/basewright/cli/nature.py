@@ -21,7 +21,7 @@ def command(model: str, runs: Path, as_json: bool) -> None:
     basewright nature foundling-prose
     """
     from basewright import store
-    from basewright.evaluate import nature
+    from basewright.evaluate.nature import report as nature
     from basewright.hub import airlock
     from basewright.serve.artifact import FACTS, find, open_artifact
 

@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from basewright.engine.lm import LM
-from basewright.evaluate import how, nature_files, nature_probes
-from basewright.evaluate.nature_files import Files
-from basewright.evaluate.nature_probes import Asker, Behaviour, Depth, Layout, Values
+from basewright.evaluate import how
+from basewright.evaluate.nature import files, probes
+from basewright.evaluate.nature.files import Files
+from basewright.evaluate.nature.probes import Asker, Behaviour, Depth, Layout, Values
 from basewright.records import How, NatureEvidence, NatureReport, Points, Progress, silent
 
 CONFIDENCE = 0.9
@@ -127,11 +128,11 @@ def run(lm: LM, folder: Path, *, model: str, weights: str = "", progress: Progre
     `model` and `weights` only label the report. `folder` has passed the airlock. Raises `DataError` where the model's
     context is too short for a question with its answer.
     """
-    asker, layouts = nature_probes.open_asker(lm)
-    found, order = nature_probes.behaviour(asker, layouts, progress)
+    asker, layouts = probes.open_asker(lm)
+    found, order = probes.behaviour(asker, layouts, progress)
     layout = max(layouts, key=lambda one: _total(of_behaviour(found[one])))
-    deep = nature_probes.depth(asker, layout, progress)
-    evidence = [*of_files(nature_files.read(folder)), *of_behaviour(found[layout]), *of_depth(deep)]
+    deep = probes.depth(asker, layout, progress)
+    evidence = [*of_files(files.read(folder)), *of_behaviour(found[layout]), *of_depth(deep)]
     if (errors := standard_errors(order)) < LANGUAGE:  # such a model is neither
         evidence = [replace(one, log_odds=0.0, points="neither") for one in evidence]
     total = _total(evidence)

@@ -115,8 +115,8 @@ class Layout:
 
 
 def battery() -> dict[str, Any]:
-    """The questions, as shipped in evaluate/data/nature.toml."""
-    return tomllib.loads((resources.files("basewright.evaluate") / "data" / "nature.toml").read_text("utf-8"))
+    """The questions, as shipped in `battery.toml`."""
+    return tomllib.loads((resources.files("basewright.evaluate.nature") / "battery.toml").read_text("utf-8"))
 
 
 def open_asker(lm: LM) -> tuple[Asker, list[Layout]]:
