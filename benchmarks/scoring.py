@@ -5,7 +5,8 @@
 Random Llama models with a vocabulary of 16,384; questions cut from the texts of Python's standard library; one torch
 thread; process CPU time, runs alternating, medians. lm-eval runs at the batch size that is best for it here. For each
 row: time ratio, whether the best choice of every item is the same, the largest difference of a log-likelihood, and
-how near the number of computed ids is to the smallest possible (`engine.tree.fewest`).
+how near the number of computed ids is to the smallest possible (`engine.tree.fewest`). What a model shares is tried
+before, once a process; that time is told by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +225,8 @@ def main() -> None:
             make_model(folder, size, text)
             peer = HFLM(pretrained=str(folder), device="cpu", dtype=options.precision, batch_size=1)
             lm = open_lm(folder, size, options.precision)
+            proof, sharing = timed(partial(getattr, lm, "sharing"))
+            print(f"| {size} | what it shares: {sharing}, tried once a process | | {proof:.2f} | | | | | |", flush=True)
             draw = random.Random(0)
             texts = [" ".join(words[at : at + draw.randrange(270, 760)]) for at in range(0, 20_000, 1000)]
             for work in options.work:
