@@ -34,8 +34,8 @@ POINTS: dict[str, tuple[Shape, memory.Job, int, int, LoraSettings]] = {
     "train wide": (WIDE, "lora", 256, 2048, LoraSettings(rank=16, alpha=32, targets=ALL)),
     "train deep": (DEEP, "lora", 128, 1024, LoraSettings(rank=8, alpha=16, targets=("q_proj", "v_proj"))),
     "train chunks": (WIDE, "lora", 512, 4096, LoraSettings(rank=16, alpha=32, targets=("q_proj", "v_proj"))),
-    "evaluate small": (SMALL, "evaluate", 512, 4096, LoraSettings(rank=0, alpha=0, targets=())),
-    "evaluate wide": (WIDE, "evaluate", 512, 4096, LoraSettings(rank=0, alpha=0, targets=())),
+    "evaluate small": (SMALL, "evaluate", 512, 512, LoraSettings(rank=0, alpha=0, targets=())),
+    "evaluate wide": (WIDE, "evaluate", 512, 512, LoraSettings(rank=0, alpha=0, targets=())),
 }
 STEPS = 3
 
