@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from basewright.errors import (
     UsageError,
 )
 from basewright.path import Built
+from basewright.records import Adapter
 from basewright.release import verify
 from basewright.stages import STAGES
 from basewright.text import encode, layout
@@ -79,13 +82,27 @@ def test_another_rank_runs_tune_and_what_follows(copied: Path, first: tuple[Path
 
 
 def test_one_more_candidate_measures_only_that_one(copied: Path) -> None:
+    """Counted by the engine: what the others had answered stays as it was, and no pilot of theirs is made again."""
     shutil.copytree(copied.parent / "one", copied.parent / "three")
     edit(copied, '"./one", "./two"', '"./one", "./two", "./three"')
-    before = {path.name for path in (copied.parent / "runs").glob("scores-*")}
+    runs = copied.parent / "runs"
+    answers, adapters = counted(runs), set(runs.glob("adapter-*"))
     _, watch = walk(copied)
-    made = {path.name for path in (copied.parent / "runs").glob("scores-*")} - before
     assert not watch.stages["choose"]
-    assert len(made) in (2, 4)  # few-shot and pilot; before and after too where the newcomer is built on
+    now = counted(runs)
+    assert answers.items() <= now.items()
+    made = [store.load(folder, Adapter).record.base for folder in set(runs.glob("adapter-*")) - adapters]
+    assert "three" in made
+    assert len(now) - len(answers) == len([base for base in made if base == "three"])
+
+
+def counted(runs: Path) -> dict[str, int]:
+    """Answers kept, by file: one for each model and pilot."""
+    found = {}
+    for path in (runs / "answers").glob("*.sqlite"):
+        with closing(sqlite3.connect(path)) as answers:
+            found[path.name] = answers.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+    return found
 
 
 def test_two_walks_from_nothing_give_the_same_bytes(first: tuple[Path, Built, Collected], fresh: Path) -> None:

@@ -30,6 +30,7 @@ models = ["./one", "./two"]
 licence = "CC0-1.0"
 [choose]
 examples = 60
+repeats = 2
 rank = 4
 on_tie = "cheapest"
 [tune]

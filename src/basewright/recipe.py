@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from basewright.errors import DataError, UsageError, nearest
-from basewright.records import Corpus, PretrainSettings, Source, TrainSettings
+from basewright.records import Corpus, Decides, PretrainSettings, Source, TrainSettings
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 Positive = Annotated[int, Field(gt=0)]
@@ -35,20 +35,38 @@ class TaskSection(Section):
 
 
 class CandidatesSection(Section):
-    models: Annotated[list[str], Field(min_length=1, max_length=64)]
+    models: Annotated[list[str], Field(max_length=64)] = []
+    fits: bool = False
+    """Also every base model of the catalog; those that do not fit are left out with the reason."""
+    licences: list[str] = []
+    """Only models under one of these; empty for any."""
+    classical: bool = True
+    """Whether TF-IDF and a linear probe answer the same items, so that it shows when a small thing does."""
     licence: str | None = None
     """Stated for local folders that name none."""
 
 
 class LimitsSection(Section):
     memory: str = "auto"
+    examples: Positive | None = None
+    """Training examples that all pilots together may see; as many as it takes where none is stated."""
+    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    """Of this machine, in any currency: turns the time of an answer into its cost."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
 class ChooseSection(Section):
+    decides: Decides = "tuned"
+    """The score after pilot tunings, the few-shot score of the models as they are, or both."""
+    margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """The smallest difference that matters, as a share of items."""
     examples: Positive = 600
-    """Training examples each candidate's pilot sees."""
+    """Training examples of the last pilot on the ladder; the ones before see 200, 400, 800 and so on."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 3
+    """Tunings a finalist may get, each with another seed."""
     rank: Positive = 8
+    history: bool = False
+    """Whether past choices in the same store say what to measure first; no confidence rests on it."""
     on_tie: Literal["stop", "cheapest"] = "stop"
 
 

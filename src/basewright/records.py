@@ -14,6 +14,8 @@ Nature = Literal["base", "instruct"]
 TaskKind = Literal["classify"]
 Points = Literal["base", "instruct", "neither"]
 Verdict = Literal["winner", "tie"]
+Decides = Literal["tuned", "few-shot", "both"]
+DroppedAt = Literal["plan", "certificate", "items", "curve", "budget"]
 Separation = Literal["better", "worse", "cannot be separated"]
 R = TypeVar("R")
 
@@ -410,29 +412,147 @@ class NatureReport:
     how: How
 
 
+# --- choosing -------------------------------------------------------------------------------------
+
+
+@record
+class Question:
+    """What is to be decided between candidates, and how surely."""
+
+    task: str
+    decides: Decides
+    margin: float
+    """The smallest difference that matters, as a share of items: 0.01 is one point."""
+    confidence: float
+    rungs: tuple[int, ...]
+    """Training examples of the pilot tunings, ascending; the last rung decides."""
+    target: int
+    """Training examples of the tuning to come, which learning curves are drawn out to."""
+    repeats: int
+    """Tunings a finalist may get at most, each with another seed."""
+    budget: int | None
+    """Training examples that all pilots together may see."""
+    seed: int
+
+
+@record
+class Rung:
+    """A pilot tuning after so many training examples, and its score on items nothing was trained on."""
+
+    examples: int
+    accuracy: Interval
+    bits: Interval
+
+
+@record
+class Forecast:
+    """Where a learning curve leads: bits of surprise of the right label after `examples` training examples."""
+
+    examples: int
+    bits: Interval
+    law: str
+    """What was fitted: the rectified scaling law, or a straight line in logarithms where that did not hold."""
+
+
+@record
+class Cost:
+    """What a candidate needs when it is used, from its shape."""
+
+    quantization: str
+    memory: int
+    disk: int
+    flops: float
+    """Per answer, a prompt of the task's mean length and a label."""
+
+
+@record
+class Dropped:
+    """Why a candidate is out."""
+
+    at: DroppedAt
+    when: str
+    """What it had been given until then."""
+    by: str
+    """The candidate that beat it; empty where it left for reasons of its own."""
+    reason: str
+
+
+@record
+class Spent:
+    """What was paid: training examples seen by pilots, items answered, tunings begun."""
+
+    examples: int
+    evaluations: int
+    tunings: int
+
+
 @record
 class Standing:
+    """One candidate and everything that was measured of it."""
+
     model: str
+    kind: Literal["base model", "classical"]
     parameters: int
-    few_shot: Interval
-    pilot: Interval
-    pilot_bits: Interval
+    few_shot: Interval | None
+    rungs: tuple[Rung, ...]
+    score: Interval | None
+    """Accuracy by what decides, over all its tunings; None where it left before."""
+    seeds: tuple[float, ...]
+    """Accuracy of each tuning at the last rung, by seed."""
+    forecast: Forecast | None
+    hint: float | None
+    """LogME of its frozen features on the training rows, in nats an item: seen before anything is tuned."""
+    costs: tuple[Cost, ...]
+    frontier: bool
+    """No other candidate scores as high for less memory."""
+    dropped: Dropped | None
+    spent: Spent
+
+
+@record
+class Duel:
+    """The leader against one other: accuracy of `first` minus that of `second`, on the items both answered."""
+
+    first: str
+    second: str
+    difference: float
+    items: int
+    on_items: Interval
+    """Anytime-valid, about these tunings on future items."""
+    pool: Interval
+    """About these tunings on the whole pool of items at hand; without width when all of it was answered."""
+    seed_error: float
+    """How far the mean over tunings may be off because other seeds would give other tunings."""
+    low: float
+    high: float
+    """About future tunings on future items: both errors together."""
+    outcome: Literal["better", "tie within the margin", "not separated"]
 
 
 @record
 class Choice:
-    task: str
+    """The answer: one winner, or those that could not be told apart and the cheapest of them."""
+
+    question: Question
+    items: int
+    """Items that candidates are compared on."""
     ranked: tuple[Standing, ...]
-    comparisons: tuple[Comparison, ...]
+    """The best first; those that were dropped last."""
+    duels: tuple[Duel, ...]
+    """The leader against every other that was measured to the end, classical rivals too."""
     verdict: Verdict
     winner: str
-    """On a tie, the cheapest of those that cannot be separated from the leader."""
+    """The base model to go on with: of those tied and within the margin of the leader by what was seen, the one with
+    the fewest parameters."""
     tied: tuple[str, ...]
-    confidence: float
+    beaten_by: tuple[str, ...]
+    """Classical rivals that score higher than the winner."""
+    seed_sd: float
+    """Standard deviation of accuracy from seed to seed, as seen here and in history."""
+    spent: Spent
+    exhaustive: Spent
+    """What measuring every candidate at the last rung, with every seed, on every item would have taken."""
     rule: str
-    evaluations: int
-    examples: int
-    """Spent: items scored, and training examples seen by pilots."""
 
 
 # --- proofs ---------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from basewright.records import (
     Choice,
     Comparison,
     Converted,
+    Duel,
     FileEntry,
     How,
     Interval,
@@ -29,10 +30,13 @@ from basewright.records import (
     ModelCard,
     Overlay,
     Proof,
+    Question,
     Release,
+    Rung,
     Scores,
     Shape,
     Source,
+    Spent,
     Stamp,
     Standing,
     Task,
@@ -318,26 +322,59 @@ def _certificate() -> Certificate:
 
 
 def _choice() -> Choice:
-    def standing(model: str, pilot: float) -> Standing:
+    def standing(model: str, score: float) -> Standing:
         return Standing(
             model=model,
+            kind="base model",
             parameters=3_221_952,
-            few_shot=_interval(0.4),
-            pilot=_interval(pilot),
-            pilot_bits=_interval(0.8),
+            few_shot=None,
+            rungs=(Rung(examples=600, accuracy=_interval(score), bits=_interval(0.8)),),
+            score=_interval(score),
+            seeds=(score,),
+            forecast=None,
+            hint=None,
+            costs=(),
+            frontier=True,
+            dropped=None,
+            spent=Spent(examples=600, evaluations=12, tunings=1),
         )
 
-    return Choice(
+    duel = Duel(
+        first=BASE,
+        second="foundling-code",
+        difference=0.3,
+        items=12,
+        on_items=_interval(0.3),
+        pool=_interval(0.3),
+        seed_error=0.03,
+        low=0.05,
+        high=0.55,
+        outcome="better",
+    )
+    question = Question(
         task="contract-clauses",
+        decides="tuned",
+        margin=0.01,
+        confidence=0.95,
+        rungs=(600,),
+        target=3000,
+        repeats=1,
+        budget=None,
+        seed=0,
+    )
+    return Choice(
+        question=question,
+        items=12,
         ranked=(standing(BASE, 0.8), standing("foundling-code", 0.5)),
-        comparisons=(_comparison(BASE, "foundling-code"),),
+        duels=(duel,),
         verdict="winner",
         winner=BASE,
         tied=(),
-        confidence=0.95,
+        beaten_by=(),
+        seed_sd=0.012,
+        spent=Spent(examples=1200, evaluations=24, tunings=2),
+        exhaustive=Spent(examples=1200, evaluations=24, tunings=2),
         rule="highest accuracy after a pilot",
-        evaluations=24,
-        examples=1200,
     )
 
 

@@ -1,87 +1,208 @@
-"""Every pair of candidates compared on the same items; a winner only if it is separated from every other."""
+"""Candidates to one winner, or an honest tie: pilots on a ladder, a race on items, other seeds for the finalists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
-from basewright.errors import CannotSeparate
-from basewright.evaluate import classify
-from basewright.records import Choice, Comparison, Scores, Standing, record
-from basewright.stats import paired
+from basewright.choose import book as books
+from basewright.choose import contest, duels
+from basewright.choose.book import Book, Panel
+from basewright.choose.contest import RUNG_ITEMS, Contest
+from basewright.choose.duels import Side
+from basewright.choose.ladder import Ascent, Climb
+from basewright.choose.race import Race
+from basewright.choose.rivals import Rival
+from basewright.errors import CannotSeparate, DoesNotFit
+from basewright.records import Choice, Cost, Dropped, Duel, Interval, Question, Rung, Standing, record
+from basewright.stats import intervals
 
 RULE = (
-    "score after a pilot tuning; exact McNemar test for every pair of candidates on the same items, "
-    "Bonferroni-corrected over the pairs; the leader wins if it is separated from every other"
+    "Pilots of growing size; a candidate leaves early only where it is behind on the items by more than the margin and "
+    "its learning curve does not lead back. The others are compared on the same items by betting (valid however often "
+    "one looks), and on tunings with other seeds. A winner is better than every other by both together, at the stated "
+    "confidence over all candidates; else those that cannot be told apart are tied."
 )
 
 
 @record
-class Evidence:
-    """What was measured of one candidate."""
+class Candidate:
+    """What is known of a base model before it is asked anything."""
 
     model: str
     parameters: int
-    few_shot: Scores
-    pilot: Scores
-    pilot_examples: int
+    costs: tuple[Cost, ...]
+    dropped: Dropped | None = None
+    """Set where it cannot take part."""
 
 
-def best(task: str, evidence: Sequence[Evidence], confidence: float) -> Choice:
-    """Rank candidates by accuracy after a pilot and say whether the first is a winner.
+def decide(
+    question: Question,
+    items: int,
+    candidates: Sequence[Candidate],
+    rivals: Sequence[Rival],
+    panel: Panel,
+    prior: Mapping[str, float] | None = None,
+    hints: Mapping[str, float] | None = None,
+) -> Choice:
+    """Measure what separates the candidates and answer the question, on a pool of `items`.
 
-    The family of all pairs is corrected for, so picking the leader by looking is paid for, and the error rate of
-    naming a winner among equals is at most 1 - `confidence`.
+    `rivals` have answered all of it. `prior` (expected scores, from history) and `hints` (higher is better, in any
+    unit) order the work; no stated confidence rests on them. Raises `DoesNotFit` where no candidate can take part.
     """
-    ranked = sorted(evidence, key=lambda e: (-e.pilot.accuracy.value, e.pilot.bits.value, e.parameters, e.model))
-    pairs = list(combinations(ranked, 2))
-    level = paired.family_confidence(confidence, len(pairs))
-    comparisons = tuple(_compare(a, b, level) for a, b in pairs)
-    leader = ranked[0]
-    tied = [leader, *(e for e in ranked[1:] if not _separated(comparisons, leader.model, e.model))]
-    cheapest = min(tied, key=lambda e: (e.parameters, ranked.index(e)))
-    return Choice(
-        task=task,
-        ranked=tuple(_standing(e) for e in ranked),
-        comparisons=comparisons,
-        verdict="winner" if len(tied) == 1 else "tie",
-        winner=cheapest.model,
-        tied=tuple(e.model for e in tied) if len(tied) > 1 else (),
-        confidence=confidence,
-        rule=RULE,
-        evaluations=sum(len(e.few_shot.items) + len(e.pilot.items) for e in ranked),
-        examples=sum(e.pilot_examples for e in ranked),
-    )
+    entrants = [one.model for one in candidates if one.dropped is None]
+    if not entrants:
+        reasons = "; ".join(f"{one.model}: {one.dropped.reason}" for one in candidates if one.dropped)
+        raise DoesNotFit("no candidate can take part", fix=reasons)
+    field = Contest(question, items, Book(panel, question), prior or {}, hints or {})
+    climb = field.climb(entrants) if question.rungs else None
+    finalists = list(climb.survivors) if climb else entrants
+    raced = field.race(finalists)
+    field.settle(finalists)
+    field.repeat(finalists)
+    return Answer(field, climb, raced, finalists).choice(candidates, rivals)
 
 
 def require_winner(choice: Choice, on_tie: str) -> str:
-    """The model to go on with. Raises `CannotSeparate` on a tie unless the recipe says to take the cheapest."""
-    if choice.verdict == "tie" and on_tie == "stop":
-        closest = min(c.p_value for c in choice.comparisons if not c.separated)
-        level = 1 - paired.family_confidence(choice.confidence, len(choice.comparisons))
+    """The model to go on with. Raises `CannotSeparate` where nothing is decided, unless the cheapest will do."""
+    open_duels = [one for one in choice.duels if one.second in choice.tied and one.outcome == "not separated"]
+    if on_tie == "stop" and open_duels:
+        closest = max(open_duels, key=lambda one: one.low)
         raise CannotSeparate(
-            f"cannot separate {', '.join(choice.tied)} on {choice.ranked[0].pilot.n} items "
-            f"(smallest p {closest:.3f}, needed below {level:.3f})",
-            fix='add labelled rows, or accept the cheapest: set on_tie = "cheapest" under [choose] in the recipe',
+            f"cannot separate {', '.join(choice.tied)} on {closest.items} items: {closest.first} minus "
+            f"{closest.second} is {100 * closest.low:+.1f} to {100 * closest.high:+.1f} points",
+            fix='add labelled rows, raise [choose].repeats, or set on_tie = "cheapest" under [choose] in the recipe',
         )
     return choice.winner
 
 
-def _compare(a: Evidence, b: Evidence, level: float) -> Comparison:
-    """Under the candidates' own names: the scores are called after the tuned models."""
-    return replace(classify.same_items(a.pilot, b.pilot, level), first=a.model, second=b.model)
+# --- answering ------------------------------------------------------------------------------------
 
 
-def _separated(comparisons: Sequence[Comparison], first: str, second: str) -> bool:
-    return any({c.first, c.second} == {first, second} and c.separated for c in comparisons)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The record of what was measured, in the words of `records.Choice`."""
+
+    field: Contest
+    climb: Climb | None
+    raced: Race
+    finalists: Sequence[str]
+
+    def choice(self, candidates: Sequence[Candidate], rivals: Sequence[Rival]) -> Choice:
+        question, book = self.field.question, self.field.book
+        found = duels.sides(book, self.finalists)
+        leader = contest.leader(found)
+        level, rival_level = contest.alpha(question, len(self.finalists)), contest.alpha(question, 1 + len(rivals))
+        rest = [model for model in self.finalists if model != leader]
+        against = [self.field.duel(found[leader], found[model], level) for model in rest]
+        by_others = {one.second: one for one in against}
+        tied = [leader, *(one.second for one in against if one.outcome != "better")]
+        known = {one.model: one for one in candidates}
+        close = [m for m in tied if m == leader or by_others[m].difference <= question.margin]
+        winner = min(close, key=lambda model: (known[model].parameters, close.index(model)))
+        sides = [duels.classical(one.name, one.items) for one in rivals]
+        against += [self.field.duel(found[leader], side, rival_level) for side in sides]
+        standings = [self._standing(one, found, by_others) for one in candidates]
+        standings += [self._classical(one) for one in rivals]
+        spent = [one.spent for one in standings]
+        return Choice(
+            question=question,
+            items=self.field.items,
+            ranked=_ranked(standings),
+            duels=tuple(against),
+            verdict="winner" if len(tied) == 1 else "tie",
+            winner=winner,
+            tied=tuple(tied) if len(tied) > 1 else (),
+            beaten_by=tuple(s.model for s in sides if s.scores[0] > fmean(found[winner].scores)),
+            seed_sd=found[leader].noise.sd if question.rungs else 0.0,
+            spent=books.total(spent),
+            exhaustive=books.exhaustive(question, len(candidates), self.field.items, RUNG_ITEMS),
+            rule=RULE,
+        )
+
+    def _standing(self, one: Candidate, found: Mapping[str, Side], by_others: Mapping[str, Duel]) -> Standing:
+        question, book = self.field.question, self.field.book
+        side, ascent = found.get(one.model), self._ascent(one.model)
+        few_shot = list(book.answers.get((one.model, 0, 0), {}).values())
+        return Standing(
+            model=one.model,
+            kind="base model",
+            parameters=one.parameters,
+            few_shot=_accuracy([one.correct for one in few_shot], question) if few_shot else None,
+            rungs=self._rungs(one.model),
+            score=_accuracy(list(side.values.values()), question) if side else None,
+            seeds=side.scores if side and question.rungs else (),
+            forecast=ascent.forecast if ascent else None,
+            hint=self.field.hints.get(one.model),
+            costs=one.costs,
+            frontier=False,
+            dropped=one.dropped or self._dropped(one.model, by_others.get(one.model)),
+            spent=book.spent(one.model),
+        )
+
+    def _ascent(self, model: str) -> Ascent | None:
+        return self.climb.ascents.get(model) if self.climb else None
+
+    def _rungs(self, model: str) -> tuple[Rung, ...]:
+        ascent, question = self._ascent(model), self.field.question
+        return tuple(
+            Rung(
+                examples=examples,
+                accuracy=_accuracy(one.right.tolist(), question),
+                bits=intervals.mean(one.bits.tolist(), question.confidence),
+            )
+            for examples, one in (ascent.measured.items() if ascent else ())
+        )
+
+    def _dropped(self, model: str, duel: Duel | None) -> Dropped | None:
+        """On the ladder, or in the race if what followed agrees."""
+        ascent = self._ascent(model)
+        if ascent and ascent.dropped:
+            return ascent.dropped
+        lost = next((one for one in self.raced.lost if one.model == model), None)
+        if lost is None or duel is None or duel.outcome != "better":
+            return None
+        return Dropped(
+            at="items",
+            when=f"after {lost.items} of {self.field.items} items",
+            by=lost.to,
+            reason=f"{100 * duel.difference:.1f} points behind {lost.to} on the same items",
+        )
+
+    def _classical(self, one: Rival) -> Standing:
+        cost = Cost(quantization="as it is", memory=one.size, disk=one.size, flops=0.0)
+        return Standing(
+            model=one.name,
+            kind="classical",
+            parameters=0,
+            few_shot=None,
+            rungs=(),
+            score=_accuracy([item.correct for item in one.items], self.field.question),
+            seeds=(),
+            forecast=None,
+            hint=None,
+            costs=(cost,),
+            frontier=False,
+            dropped=None,
+            spent=books.total(()),
+        )
 
 
-def _standing(e: Evidence) -> Standing:
-    return Standing(
-        model=e.model,
-        parameters=e.parameters,
-        few_shot=e.few_shot.accuracy,
-        pilot=e.pilot.accuracy,
-        pilot_bits=e.pilot.bits,
-    )
+def _accuracy(values: Sequence[float], question: Question) -> Interval:
+    return intervals.interval([float(value) for value in values], None, question.confidence, binary=False)
+
+
+def _ranked(standings: Sequence[Standing]) -> tuple[Standing, ...]:
+    """The best score first, those that left before they had one last, and who is on the frontier marked."""
+    marked = [replace(one, frontier=_on_frontier(one, standings)) for one in standings]
+    return tuple(sorted(marked, key=lambda one: (one.score is None, -one.score.value if one.score else 0.0, one.model)))
+
+
+def _on_frontier(one: Standing, standings: Sequence[Standing]) -> bool:
+    """Whether nothing scores as high with less memory, or higher with as much."""
+    if one.score is None or not one.costs:
+        return False
+    memory, score = one.costs[0].memory, one.score.value
+    points = [(other.costs[0].memory, other.score.value) for other in standings if other.score and other.costs]
+    return not any(m <= memory and s >= score and (m, s) != (memory, score) for m, s in points)

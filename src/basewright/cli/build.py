@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from basewright.cli import show
-from basewright.records import Progress
 
 
 @click.command()
@@ -28,27 +25,11 @@ def command(recipe: Path, runs: Path, as_json: bool) -> None:
     from basewright import path
     from basewright import recipe as recipes
 
-    watch = Printed(quiet=as_json)
+    watch = show.Printed(quiet=as_json)
     built = path.build(recipes.read(recipe), recipe.absolute().parent, show.open_store(runs), watch)
     folder = _short(built.release.folder)
     show.result(_verdict(built, folder), _plain(built, folder), as_json)
     show.hint(_next(built, folder, runs))
-
-
-class Printed:
-    """Follows the walk on the terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-
-    @contextmanager
-    def progress(self, stage: str) -> Iterator[Progress]:
-        with show.progress(stage) as line:
-            yield line
-
-    def done(self, stage: str, note: str, cached: bool, seconds: float) -> None:
-        mark = "cached" if cached else f"{seconds:5.1f}s"
-        (show.hint if self.quiet else click.echo)(f"{stage:<9}{mark:>7}  {note}")
 
 
 def _verdict(built: Any, folder: str) -> str:
@@ -57,7 +38,9 @@ def _verdict(built: Any, folder: str) -> str:
     if choice.verdict == "winner":
         chosen = f"{choice.winner} is the base to build on, at {choice.confidence:.0%} confidence"
     else:
-        chosen = f"{' and '.join(choice.tied)} cannot be separated; built on the cheapest, {choice.winner}"
+        chosen = f"{' and '.join(choice.tied)} cannot be separated; built on {choice.winner}"
+    if choice.beaten_by:
+        chosen += f"; {' and '.join(choice.beaten_by)} scored higher on the items to choose on"
     checks = [
         *built.certificate.record.checks,
         *proof.checks,

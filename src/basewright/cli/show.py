@@ -65,6 +65,22 @@ def progress(stage: str) -> Iterator[Progress]:
         line.end()
 
 
+class Printed:
+    """Follows the walk on the terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+
+    @contextmanager
+    def progress(self, stage: str) -> Iterator[Progress]:
+        with progress(stage) as line:
+            yield line
+
+    def done(self, stage: str, note: str, cached: bool, seconds: float) -> None:
+        mark = "cached" if cached else f"{seconds:5.1f}s"
+        (hint if self.quiet else click.echo)(f"{stage:<9}{mark:>7}  {note}")
+
+
 class _Line:
     EVERY = 15.0
     """Seconds between lines when stderr is no terminal."""

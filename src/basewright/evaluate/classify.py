@@ -31,13 +31,9 @@ def run(
 ) -> Scores:
     """Score `lm` on a held-out part of `task`: few-shot for an untuned model, the bare prompt for a tuned one."""
     items: tuple[Item, ...] = getattr(task, split)
-    shots = pick_shots(task.train, task.shots) if few_shot else []
-    prompts = [layouts.few_shot(task.layout, shots, item.text) for item in items]
-    continuations = tuple(layouts.target(label) for label in task.labels)
-    answers = lm.loglikelihood([Request(text, continuations) for text in prompts], progress)
-    scores = tuple(
-        _score(item, task.labels, [one.nats for one in answer]) for item, answer in zip(items, answers, strict=True)
-    )
+    scores = ask(lm, task, items, few_shot=few_shot, progress=progress)
+    asked = prompts(task, items, few_shot)
+    shots = min(task.shots, len(task.train)) if few_shot else 0
     return Scores(
         model=model,
         task=task.name,
@@ -50,8 +46,26 @@ def run(
         majority=_majority(task, items),
         items=scores,
         expected=len(items),
-        how=how.made(lm, prompts, shots=len(shots), sampler="fixed", normalisation=NORMALISATION, weights=weights),
+        how=how.made(lm, asked, shots=shots, sampler="fixed", normalisation=NORMALISATION, weights=weights),
     )
+
+
+def ask(
+    lm: LM, task: Task, items: Sequence[Item], *, few_shot: bool, progress: Progress = silent
+) -> tuple[ItemScore, ...]:
+    """The label the model finds likeliest for each item, in order. Raises `DataError` for a prompt that is too long."""
+    continuations = tuple(layouts.target(label) for label in task.labels)
+    requests = [Request(text, continuations) for text in prompts(task, items, few_shot)]
+    answers = lm.loglikelihood(requests, progress)
+    return tuple(
+        _score(item, task.labels, [one.nats for one in answer]) for item, answer in zip(items, answers, strict=True)
+    )
+
+
+def prompts(task: Task, items: Sequence[Item], few_shot: bool) -> list[str]:
+    """What is put before each label: the bare prompt, or solved examples and the prompt."""
+    shots = pick_shots(task.train, task.shots) if few_shot else []
+    return [layouts.few_shot(task.layout, shots, item.text) for item in items]
 
 
 def same_items(first: Scores, second: Scores, confidence: float) -> Comparison:

@@ -135,27 +135,38 @@ def _artifacts(parts: Parts) -> Iterator[str]:
 
 def _chosen(parts: Parts) -> Iterator[str]:
     choice = parts.choice.record
-    tied = ", ".join(f"`{name}`" for name in choice.tied)
-    tie = f"A tie: {tied} cannot be separated; `{choice.winner}` is the cheapest."
-    outcome = f"`{choice.winner}` won." if choice.verdict == "winner" else tie
+    asked, spent = choice.question, choice.spent
+    tied = ", ".join(f"`{line(name)}`" for name in choice.tied)
+    tie = f"A tie: {tied} cannot be separated; `{line(choice.winner)}` was taken."
+    outcome = f"`{line(choice.winner)}` won." if choice.verdict == "winner" else tie
     yield "## How the base was chosen\n"
-    yield f"{outcome} Confidence {100 * choice.confidence:.0f} %. Rule: {line(choice.rule)}"
-    yield f"Spent: {choice.evaluations} items scored, {choice.examples} training examples seen by pilots.\n"
+    yield f"{outcome} Confidence {100 * asked.confidence:.0f} %. Rule: {line(choice.rule)}"
+    if choice.beaten_by:
+        beaten = ", ".join(f"`{line(name)}`" for name in choice.beaten_by)
+        yield f"\n**Scored higher on the same items, without a base model or without tuning one: {beaten}.**"
+    yield (
+        f"\nSpent: {spent.evaluations} items answered, {spent.tunings} pilot tunings on {spent.examples} training"
+        f" examples; measuring everything would have taken {choice.exhaustive.evaluations},"
+        f" {choice.exhaustive.tunings} and {choice.exhaustive.examples}.\n"
+    )
     yield from table(
-        ("candidate", "parameters", "few-shot accuracy", "accuracy after a pilot", "bits after a pilot"),
+        ("candidate", "kind", "parameters", f"accuracy ({asked.decides})", "left"),
         [
             (
                 f"`{s.model}`",
-                count(s.parameters),
-                percent(s.few_shot),
-                percent(s.pilot),
-                interval(s.pilot_bits),
+                s.kind,
+                count(s.parameters) if s.kind == "base model" else "",
+                percent(s.score) if s.score else "",
+                f"{s.dropped.when}: {s.dropped.reason}" if s.dropped else "",
             )
             for s in choice.ranked
         ],
     )
-    for pair in choice.comparisons:
-        yield f"\n{comparison(pair)}"
+    for duel in choice.duels:
+        yield (
+            f"\n`{line(duel.first)}` minus `{line(duel.second)}`: {100 * duel.difference:+.1f} points on {duel.items}"
+            f" items, {100 * duel.low:+.1f} to {100 * duel.high:+.1f} for future tunings and items: {duel.outcome}."
+        )
 
 
 def _trained(parts: Parts) -> Iterator[str]:

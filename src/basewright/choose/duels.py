@@ -1,0 +1,101 @@
+"""The leader against one other: what is known about these items, future items and future tunings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from basewright.choose.book import Book
+from basewright.records import Duel, Interval, ItemScore, record
+from basewright.stats import betting, noise
+from basewright.stats.noise import Scale
+
+METHOD = "betting, valid at any time"
+CERTAIN = Scale(variance=0.0, freedom=math.inf)
+"""Of what has no luck in it: a model asked as it is, a classical method."""
+
+
+@record
+class Side:
+    """One of the two: what decides, by item, averaged over its tunings."""
+
+    model: str
+    values: Mapping[int, float]
+    scores: tuple[float, ...]
+    """Of each tuning, over those items."""
+    noise: Scale
+
+
+def sides(book: Book, models: Sequence[str]) -> dict[str, Side]:
+    """Every finalist on the items that each of its tunings answered."""
+    columns = {model: _columns(book, model) for model in models}
+    scores = {model: [fmean(column.values()) for column in found] for model, found in columns.items()}
+    found = {}
+    prior = noise.expected(min(len(c[0]) for c in columns.values()), fmean(one[0] for one in scores.values()))
+    task = noise.pooled([noise.lifted(one, prior) for one in scores.values()], prior)
+    for model in models:
+        values = {place: fmean(column[place] for column in columns[model]) for place in columns[model][0]}
+        lucky = book.question.decides != "few-shot"
+        own = noise.own(scores[model], task, prior) if lucky else CERTAIN
+        found[model] = Side(model=model, values=values, scores=tuple(scores[model]), noise=own)
+    return found
+
+
+def classical(model: str, answers: Sequence[ItemScore]) -> Side:
+    """A rival, which answered every item."""
+    values = {place: float(one.correct) for place, one in enumerate(answers)}
+    return Side(model=model, values=values, scores=(fmean(values.values()),), noise=CERTAIN)
+
+
+def duel(first: Side, second: Side, order: Sequence[int], *, repeats: int, alpha: float, margin: float) -> Duel:
+    """Each end of the bounds fails with probability `alpha` at most, however often and whenever one looks.
+
+    The bounds add up: the mean over all future items of these tunings is inside `on_items`, and the mean over all
+    seeds is at most `seed_error` away from it; each end has half of `alpha` for items and half for seeds. Where tunings
+    may be repeated there are two looks, before and after, and the means over tunings are bet on anew: half for each.
+    """
+    lucky = first.noise.variance + second.noise.variance > 0
+    seeds = alpha / 2 if lucky else 0.0
+    part = (alpha - seeds) / (2 if lucky and repeats > 1 else 1)
+    deltas = [first.values[p] - second.values[p] for p in order if p in first.values and p in second.values]
+    items = betting.bounds(deltas, 1 - 2 * part, None)
+    pool = betting.bounds(deltas, 1 - 2 * part, len(order))
+    error = _seed_error(first, second, seeds, repeats)
+    low, high = max(-1.0, items[0] - error), min(1.0, items[1] + error)
+    tie = -margin < low and high < margin
+    return Duel(
+        first=first.model,
+        second=second.model,
+        difference=fmean(deltas),
+        items=len(deltas),
+        on_items=_interval(deltas, items, 1 - 2 * part),
+        pool=_interval(deltas, pool, 1 - 2 * part),
+        seed_error=error,
+        low=low,
+        high=high,
+        outcome="better" if low > 0 else "tie within the margin" if tie else "not separated",
+    )
+
+
+def _seed_error(first: Side, second: Side, alpha: float, repeats: int) -> float:
+    """Looked at twice: with one tuning each, to see whether more are needed, and with those that were made then."""
+    counted = [len(side.scores) for side in (first, second) if side.noise is not CERTAIN]
+    if not counted:
+        return 0.0
+    now = counted[0] + counted[-1]
+    level = noise.spent(alpha, 2 if now > 2 else 0, now, repeats)
+    tunings = [None if side.noise is CERTAIN else len(side.scores) for side in (first, second)]
+    return noise.error(first.noise, tunings[0], second.noise, tunings[1], level)
+
+
+def _columns(book: Book, model: str) -> list[dict[int, float]]:
+    """For each tuning, what decides by item, on the items all of them answered."""
+    seeds = book.seeds(model)
+    places = sorted(set.intersection(*(book.places(model, seed) for seed in seeds)))
+    return [dict(zip(places, book.values(model, seed, places), strict=True)) for seed in seeds]
+
+
+def _interval(deltas: Sequence[float], bounds: tuple[float, float], confidence: float) -> Interval:
+    low, high = bounds
+    return Interval(value=fmean(deltas), low=low, high=high, n=len(deltas), confidence=confidence, method=METHOD)

@@ -1,0 +1,213 @@
+"""What several stages of a walk share: each piece is `store.make` around one room's function."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from basewright import checks
+from basewright.catalog import cards
+from basewright.errors import BasewrightError, DataError, UsageError
+from basewright.recipe import Recipe
+from basewright.records import (
+    Adapter,
+    Certificate,
+    LoraSettings,
+    Made,
+    ModelCard,
+    Progress,
+    Scores,
+    Task,
+    TrainSettings,
+    Weights,
+)
+from basewright.store import Store, Work
+
+R = TypeVar("R")
+
+
+class Watch(Protocol):
+    """Follows the walk: the command line prints it, tests collect it."""
+
+    def progress(self, stage: str) -> AbstractContextManager[Progress]: ...
+    def done(self, stage: str, note: str, cached: bool, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes the pieces of one recipe's walk. `root` is what the recipe's relative paths start from."""
+
+    recipe: Recipe
+    root: Path
+    store: Store
+    watch: Watch
+    fresh: set[str] = field(default_factory=set)
+    """Ids that this walk made itself; all others were found."""
+
+    def make(
+        self,
+        stage: str,
+        kind: str,
+        inputs: Mapping[str, Any],
+        cls: type[R],
+        maker: Callable[[Work, Progress], R],
+        parents: tuple[str, ...],
+    ) -> Made[R]:
+        """The result of `maker` for these inputs, found or made, with its progress shown under `stage`."""
+        with self.watch.progress(stage) as progress:
+            made, found = self.store.make(kind, inputs, cls, lambda work: maker(work, progress), parents=parents)
+        if not found:
+            self.fresh.add(made.id)
+        return made
+
+    def scores(self, task: Task, base: Made[Weights], adapter: Made[Adapter] | None) -> Made[Scores]:
+        """On `test`: the base few-shot, or the tuned model on the bare prompt."""
+        from basewright.evaluate import classify
+
+        name = base.record.card.id if adapter is None else f"{base.record.card.id} tuned"
+        confidence = self.recipe.limits.confidence
+        return self.make(
+            "prove",
+            "scores",
+            {"task": task.name, "version": task.version, "split": "test", "confidence": confidence},
+            Scores,
+            lambda _, progress: classify.run(
+                open_lm(base, adapter),
+                task,
+                "test",
+                model=name,
+                few_shot=adapter is None,
+                weights=base.record.commit,
+                confidence=confidence,
+                progress=naming(progress, name),
+            ),
+            (base.id,) if adapter is None else (base.id, adapter.id),
+        )
+
+    def certificate(self, task: Task, base: Made[Weights]) -> Made[Certificate]:
+        """Certified before the first training step of any kind. Raises `Refused` where a check failed."""
+        from basewright.prove import certificate
+
+        with named("certify"):
+            made = self.make(
+                "certify",
+                "certificate",
+                {"task": task.version, "micro_tokens": self.recipe.tune.micro_tokens},
+                Certificate,
+                lambda _, __: certificate.certify(base, task, task.train, self.recipe.tune.micro_tokens),
+                (base.id,),
+            )
+            checks.require(made.record.checks, fix="correct the rows that are named, then run the same command again")
+        return made
+
+    def adapter(
+        self,
+        stage: str,
+        task: Task,
+        base: Made[Weights],
+        certificate: Made[Certificate],
+        rank: int,
+        examples: int,
+        seed: int = 0,
+    ) -> Made[Adapter]:
+        """A LoRA tuning that sees at least `examples` training examples; `seed` is added to the recipe's."""
+        from basewright.text.tokenizer import open_tokenizer
+        from basewright.train import tune
+
+        knobs = self.recipe.tune
+        lora = LoraSettings(rank=rank, alpha=2.0 * rank, targets=tuple(knobs.targets))
+        rows = tune.examples(task.train, task.layout, open_tokenizer(base.folder / "model"))
+        steps = tune.steps_for(rows, examples, knobs.micro_tokens, knobs.batch_tokens, knobs.seed + seed)
+        settings = TrainSettings(
+            steps=steps,
+            batch_tokens=knobs.batch_tokens,
+            micro_tokens=knobs.micro_tokens,
+            learning_rate=knobs.learning_rate,
+            warmup=max(1, steps // 20),
+            weight_decay=0.0,
+            clip=1.0,
+            seed=knobs.seed + seed,
+        )
+        return self.make(
+            stage,
+            "adapter",
+            {"task": task.version, "lora": lora, "train": settings},
+            Adapter,
+            lambda work, progress: tune.tune(
+                base,
+                certificate.record,
+                task.train,
+                task.layout,
+                lora,
+                settings,
+                work,
+                naming(progress, f"{base.record.card.id}, {examples} examples" + (f", seed {seed}" if seed else "")),
+            ),
+            (base.id, certificate.id),
+        )
+
+    def card(self, name: str) -> ModelCard:
+        card = cards.get(name, folder=self.root)
+        stated = self.recipe.candidates.licence
+        return replace(card, licence=stated) if stated and card.licence == "unknown" else card
+
+    def candidates(self) -> dict[str, ModelCard]:
+        """The candidates named, and with `fits` every base model of the catalog, by id."""
+        section = self.recipe.candidates
+        found: dict[str, ModelCard] = {}
+        for card in map(self.card, section.models):
+            if card.id in found:
+                raise UsageError(
+                    f"[candidates].models names {card.id} twice", fix="name each candidate once; folders by other names"
+                )
+            found[card.id] = card
+        if section.fits:
+            found = {card.id: card for card in cards.find() if card.nature == "base"} | found
+        if not found:
+            raise UsageError("[candidates] names no model", fix="list them in models, or set fits = true")
+        return found
+
+    @contextmanager
+    def stage(self, stage: str) -> Iterator[Callable[..., None]]:
+        """One stage; what is said in it goes to the watch, with the time it took and whether all of it was found."""
+        clock = time.monotonic()
+
+        def say(note: str, *made: Made[Any]) -> None:
+            cached = bool(made) and not any(one.id in self.fresh for one in made)
+            self.watch.done(stage, note, cached, time.monotonic() - clock)
+
+        with named(stage):
+            yield say
+
+
+@contextmanager
+def named(stage: str) -> Iterator[None]:
+    """Errors say at which stage the walk stopped; the innermost stage wins."""
+    try:
+        yield
+    except BasewrightError as error:
+        error.stage = error.stage or stage
+        raise
+    except UnicodeDecodeError as error:
+        renamed = DataError(f"a text file is not UTF-8: {error}", fix="save it as UTF-8")
+        renamed.stage = stage
+        raise renamed from error
+
+
+def naming(progress: Progress, name: str) -> Progress:
+    """Progress that says whose work it is."""
+    return lambda what, done, total: progress(f"{what}, {name}", done, total)
+
+
+def open_lm(base: Made[Weights], adapter: Made[Adapter] | None) -> Any:
+    """The engine over a base, with its adapter if there is one."""
+    from basewright.engine import torch_lm
+
+    folder = base.folder / "model"
+    if adapter is None:
+        return torch_lm.open_lm(folder, base.record.card.id)
+    return torch_lm.open_tuned(folder, adapter.folder / "adapter", f"{base.record.card.id} tuned")
