@@ -30,6 +30,7 @@ from basewright.release import verify
 from basewright.stages import STAGES
 from basewright.text import encode, layout
 from basewright.text.encode import Encoded
+from tests.models import tiny_llama
 from tests.walks import Collected, prepare, rows, walk, write_rows
 
 
@@ -83,7 +84,7 @@ def test_another_rank_runs_tune_and_what_follows(copied: Path, first: tuple[Path
 
 def test_one_more_candidate_measures_only_that_one(copied: Path) -> None:
     """Counted by the engine: what the others had answered stays as it was, and no pilot of theirs is made again."""
-    shutil.copytree(copied.parent / "one", copied.parent / "three")
+    tiny_llama(copied.parent / "three", seed=3, context=512, std=0.08)
     edit(copied, '"./one", "./two"', '"./one", "./two", "./three"')
     runs = copied.parent / "runs"
     answers, adapters = counted(runs), set(runs.glob("adapter-*"))

@@ -47,7 +47,7 @@ class Row:
 
 @record
 class Cover:
-    """Of the interval for a difference, asked after each item: sets where it ever missed, and where it found the gap."""
+    """The interval for a difference, looked at ten times: sets where it ever missed, and where it found the gap."""
 
     gap: float
     about: About
@@ -85,15 +85,7 @@ def _row(entrants: int, items: int, gap: float, about: About, sets: int) -> Row:
     false = found = within = asked = 0
     for seed in range(sets):
         values = _drawn(entrants, items, gap, seed)
-        played = race.run(
-            [str(row) for row in range(entrants)],
-            items,
-            lambda model, places, values=values: values[int(model), list(places)],
-            seed=seed,
-            margin=MARGIN,
-            confidence=CONFIDENCE,
-            about=about,
-        )
+        played = _played(values, about, seed)
         false += _false(played, values, gap)
         found += played.verdict == "winner" and (gap == 0 or played.leader == "0")
         within += played.verdict != "not separated" and (gap == 0 or played.leader == "0")
@@ -110,6 +102,18 @@ def _row(entrants: int, items: int, gap: float, about: About, sets: int) -> Row:
     )
 
 
+def _played(values: Array, about: About, seed: int) -> Race:
+    return race.run(
+        [str(row) for row in range(len(values))],
+        values.shape[1],
+        lambda model, places: list(values[int(model), places]),
+        seed=seed,
+        margin=MARGIN,
+        confidence=CONFIDENCE,
+        about=about,
+    )
+
+
 def _drawn(entrants: int, items: int, gap: float, seed: int) -> Array:
     random = np.random.default_rng([seed, entrants])
     right = np.full(entrants, RIGHT)
@@ -122,7 +126,7 @@ def _false(played: Race, values: Array, gap: float) -> bool:
     named = {*played.tied, *([] if played.verdict == "not separated" else [played.leader])}
     lost = {one.model for one in played.lost}
     if played.about == "future":
-        return bool(lost) if gap == 0 else "0" in lost or bool(named - {"0"})
+        return played.verdict == "winner" if gap == 0 else "0" in lost or bool(named - {"0"})
     sums = values.sum(axis=1)
     worse = {str(row) for row in np.flatnonzero(sums.max() - sums > MARGIN * values.shape[1] + 1e-6)}
     return lost >= {str(row) for row in np.flatnonzero(sums == sums.max())} or bool(named & worse)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from basewright.choose import race
+from basewright.choose.board import Until
 from basewright.records import record
 from basewright.stats import betting
 
@@ -37,9 +38,10 @@ ALPHA = 0.05
 LOOK = 8
 DRAWN = 20
 BASES = (
-    "Meta-Llama-3_1-70B Meta-Llama-3-70B Qwen1.5-110B Yi-34B Mixtral-8x7B-v0.1 Meta-Llama-3_1-8B Llama-2-70b-hf "
-    "Meta-Llama-3-8B gemma-7b Mistral-7B-v0.1 Mistral-7B-v0.2-hf Yi-6B Llama-2-13b-hf Llama-2-7b-hf"
-).split()
+    *("Meta-Llama-3_1-70B", "Meta-Llama-3-70B", "Meta-Llama-3_1-8B", "Meta-Llama-3-8B"),
+    *("Llama-2-70b-hf", "Llama-2-13b-hf", "Llama-2-7b-hf", "Qwen1.5-110B", "Yi-34B", "Yi-6B"),
+    *("Mixtral-8x7B-v0.1", "Mistral-7B-v0.1", "Mistral-7B-v0.2-hf", "gemma-7b"),
+)
 BENCHMARKS = "arc", "gsm8k", "mmlu", "truthfulqa", "winogrande"
 
 
@@ -147,15 +149,15 @@ def _wrong(values: Array, named: int) -> bool:
 # --- ours -----------------------------------------------------------------------------------------
 
 
-def _race(until: race.Until) -> Method:
+def _race(until: Until) -> Method:
     return lambda values, seed: _run(values, seed, until, None)
 
 
-def _run(values: Array, seed: int, until: race.Until, prior: Array | None) -> tuple[float, int]:
+def _run(values: Array, seed: int, until: Until, prior: Array | None) -> tuple[float, int]:
     found = race.run(
         [str(row) for row in range(len(values))],
         values.shape[1],
-        lambda model, places: values[int(model), list(places)],
+        lambda model, places: list(values[int(model), places]),
         seed=seed,
         margin=MARGIN,
         confidence=1 - ALPHA,
@@ -204,7 +206,7 @@ def pairwise(values: Array, seed: int) -> tuple[float, int]:
     worse, no_better = (np.full((models, models), never) for _ in range(2))
     for row in range(models):
         for times, null in ((worse, 0.0), (no_better, -MARGIN)):
-            reached = betting.growth(shuffled - shuffled[row], null, items) >= needed
+            reached = betting.growth(shuffled - shuffled[row], null, pool=items)[0] >= needed
             times[row] = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, never)
     np.fill_diagonal(no_better, 0)
     out = worse.min(axis=1)

@@ -1,6 +1,6 @@
 """Seed noise: how often the base to go with is within a point of the best, how often that is claimed, and wrongly.
 
-    python -m benchmarks.choose.seeds      about six minutes on one core; the same figures every time
+    python -m benchmarks.choose.seeds      about seven minutes on one core; the same figures every time
 
 6 bases x 35 tasks x 20 tunings (`shared/data/results/model_recycling`, beside the checkout). The best base of a task
 has the highest mean over its 20 tunings, failed ones included. An order is a random order of each base's tunings.

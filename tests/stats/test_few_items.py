@@ -207,6 +207,8 @@ def test_a_fixed_list_is_asked_in_its_order() -> None:
         ({"answers": np.zeros((50, 60), dtype=np.uint8), "scores": np.zeros(50)}, "too few"),
         ({"count": 61}, "cannot be asked"),
         ({"count": 3, "items": (1, 2)}, "cannot be asked"),
+        ({"count": 2, "items": (1, 1)}, "names an item twice"),
+        ({"count": 2, "items": (1, 60)}, "there is none of"),
     ],
 )
 def test_tables_that_cannot_be_learned_from_are_refused(change: dict[str, Any], message: str) -> None:
@@ -223,11 +225,19 @@ def test_an_estimate_needs_a_number_of_answers_it_was_calibrated_for() -> None:
             fitted().estimate(answers)
 
 
-@pytest.mark.parametrize("models", [100, 120])
-def test_models_that_all_answer_alike_give_their_score(models: int) -> None:
-    answers = np.tile(np.arange(30, dtype=np.uint8) % 2, (models, 1))
-    estimator = few_items.fit(answers, np.full(models, 0.5), 5)
-    assert estimator.estimate(ask(estimator, answers[0], 5)).value == pytest.approx(0.5)
+@pytest.mark.parametrize("families", [["one"] * 150, ()])
+def test_known_models_that_are_all_relatives_calibrate_nothing(families: list[str]) -> None:
+    answers, scores = population(150)
+    table = answers if families else np.tile(answers[:1], (150, 1))
+    with pytest.raises(DataError, match="not their relatives"):
+        few_items.fit(table, scores, 5, families=families)
+
+
+def test_models_of_one_score_give_that_score() -> None:
+    answers, _ = population(150)
+    estimator = few_items.fit(answers, np.full(150, 0.5), 5)
+    found = estimator.estimate(ask(estimator, answers[0], 5))
+    assert (found.low, found.value, found.high) == pytest.approx((0.5, 0.5, 0.5), abs=1e-6)
 
 
 # --- real models ----------------------------------------------------------------------------------

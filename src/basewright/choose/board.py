@@ -69,9 +69,9 @@ class Board:
     asked: NDArray[np.int64] = field(init=False)
     alive: Flags = field(init=False)
     wealth: Array = field(init=False)
-    """Of each entrant, of bets that it is not the best."""
+    """Of each bettor on each entrant, of bets that it is not the best."""
     against: Array = field(init=False)
-    """Of pairs, of bets that j is not better than L by more than the margin."""
+    """Of each bettor on pairs, of bets that j is not better than L by more than the margin."""
     total: Array = field(init=False)
     squares: Array = field(init=False)
     shown: Flags = field(init=False)
@@ -85,8 +85,10 @@ class Board:
         self.sums = np.zeros(self.size)
         self.asked = np.zeros(self.size, np.int64)
         self.alive = np.ones(self.size, np.bool_)
-        self.wealth = np.full(self.size, ANY_LEADER)
-        self.against, self.total, self.squares = np.zeros((3, self.size, self.size))
+        bettors = 2 if self.known is None else 1
+        self.wealth = np.full((bettors, self.size), ANY_LEADER / bettors)
+        self.against = np.zeros((bettors, self.size, self.size))
+        self.total, self.squares = np.zeros((2, self.size, self.size))
         self.shown = np.eye(self.size, dtype=np.bool_)
 
     def named(self) -> Flags:
@@ -154,13 +156,13 @@ class Board:
         paths = np.zeros(x.shape)
         if batch.leader is not None:
             (rows,) = np.nonzero(new & self.alive)
-            paths[rows] = self._grown(self.wealth[rows], x, batch, rows, np.full_like(rows, batch.leader), 0.0)
-            self.wealth[rows] = paths[rows, -1]
-        self.against += batch.shares * pairs
-        rows, columns = np.nonzero(pairs & ~self.shown & (self.against > 0))
-        grown = self._grown(self.against[rows, columns], x, batch, rows, columns, -self.margin)
-        self.against[rows, columns] = grown[:, -1]
-        self.shown[rows, columns] = (paths[rows] + grown >= self.needed).any(axis=1)
+            grown = self._grown(self.wealth[:, rows], x, batch, rows, np.full_like(rows, batch.leader), 0.0)
+            self.wealth[:, rows], paths[rows] = grown[..., -1], grown.sum(axis=0)
+        self.against += batch.shares * pairs / len(self.against)
+        rows, columns = np.nonzero(pairs & ~self.shown & (self.against > 0).any(axis=0))
+        grown = self._grown(self.against[:, rows, columns], x, batch, rows, columns, -self.margin)
+        self.against[:, rows, columns] = grown[..., -1]
+        self.shown[rows, columns] = (paths[rows] + grown.sum(axis=0) >= self.needed).any(axis=1)
         self._lose(batch, paths.max(axis=1))
         sums, squares = x.sum(axis=1), (x**2).sum(axis=1)
         self.total += (sums - sums[:, None]) * pairs
@@ -168,9 +170,17 @@ class Board:
 
     def _grown(self, wealth: Array, x: Array, batch: Batch, rows: Places, leaders: Places, null: float) -> Array:
         """`wealth` after each item, of bets that `leaders` are above `rows` by more than `null`."""
-        total, squares = self.total[rows, leaders], self.squares[rows, leaders]
-        path = betting.growth(x[leaders] - x[rows], null, self.known, batch.start, total, squares)
-        return np.asarray(np.minimum(path, betting.REFUTED / np.maximum(wealth, 1.0)[:, None]) * wealth[:, None])
+        path = betting.growth(
+            x[leaders] - x[rows],
+            null,
+            pool=self.known,
+            horizon=self.pool if self.known is None else None,
+            seen=batch.start,
+            total=self.total[rows, leaders],
+            squares=self.squares[rows, leaders],
+        )
+        more = np.minimum(path, betting.REFUTED / np.maximum(wealth, 1.0)[..., None]) * wealth[..., None]
+        return np.asarray(np.where(path == betting.REFUTED, betting.REFUTED, more))
 
     def _lose(self, batch: Batch, best: Array) -> None:
         for row in np.flatnonzero((best >= self.needed) & self.alive):

@@ -12,10 +12,12 @@ independent draws, and the claim is about the mean of future ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 Array = NDArray[np.float64]
 MOST = 0.95
@@ -24,30 +26,45 @@ PRIOR_ITEMS = 20.0
 PRIOR_GAP = 0.15
 PRIOR_SQUARE = 0.4
 """What the estimates that bets follow start from: so many items, with this mean and mean square."""
+AIM = 2.3
 STAKES = np.geomspace(0.01, 0.8, 8)
 ROUNDING = 1e-9
 REFUTED = 1e300
 
 
 def growth(
-    values: Array, null: float, pool: int | None, seen: int = 0, total: ArrayLike = 0.0, squares: ArrayLike = 0.0
+    values: Array,
+    null: float,
+    *,
+    pool: int | None = None,
+    horizon: int | None = None,
+    seen: int = 0,
+    total: ArrayLike = 0.0,
+    squares: ArrayLike = 0.0,
 ) -> Array:
-    """Wealth after each of `values` (shape [..., n]), from a wealth of 1 before them; `REFUTED` where no order of
-    what remains could make the claim true.
+    """Wealth of each bettor after each of `values` (shape [..., n]), from 1 before them: shape [bettors, ..., n].
 
     `seen`, `total` and `squares` are of the items before: their number, sum and sum of squares (shape [...]). So an
-    e-process goes on batch by batch, and wealths of batches multiply. A bet is mean over mean square (Kelly's, to
-    second order) as estimated before the item. Any estimate is valid: also one of other items with a known sum.
+    e-process goes on batch by batch: wealths of batches multiply. `REFUTED` where nothing that remains in the pool
+    could make the claim true. Any stakes are valid that do not look at the item; a weighted sum of wealths is too.
+
+    The first bettor stakes mean over mean square, as estimated before the item (Kelly's stake, to second order), and
+    is fast where differences are large. Where it is known after how many future items all bets end (`horizon`) there
+    is a second, for differences that are just large enough to be found by then. It stakes what replicates the bet that
+    a Brownian motion will have been `AIM` standard errors of then above 0 (compare Kulldorff 1993, SIAM J. Control
+    Optim. 31:52-69).
     """
     sums, after = _before(values, total)
     squared, _ = _before(values**2, squares)
     n = seen + np.arange(float(values.shape[-1]))
-    gap = (sums - n * null + PRIOR_ITEMS * PRIOR_GAP) / (n + PRIOR_ITEMS)
+    excess = sums - n * null
     square = (squared + PRIOR_ITEMS * PRIOR_SQUARE) / (n + PRIOR_ITEMS)
-    factors = _factors(values, np.maximum(gap, 0.0) / square, sums, n, null, pool)
+    stakes = (np.maximum(excess + PRIOR_ITEMS * PRIOR_GAP, 0.0) / (n + PRIOR_ITEMS) / square)[None]
+    if horizon is not None:
+        stakes = np.concatenate([stakes, _aimed(excess, n, np.sqrt(square), horizon)[None]])
     with np.errstate(over="ignore"):
-        wealth = np.minimum(np.cumprod(factors, axis=-1), REFUTED)
-    return np.where(_refuted(after, n + 1, null, pool), REFUTED, wealth)
+        wealth = np.cumprod(_factors(values, stakes, sums, n, null, pool), axis=-1)
+    return np.where(_refuted(after, n + 1, null, pool), REFUTED, np.minimum(wealth, REFUTED))
 
 
 def bounds(differences: Sequence[float] | Array, confidence: float, pool: int | None) -> tuple[float, float]:
@@ -71,6 +88,13 @@ def bounds(differences: Sequence[float] | Array, confidence: float, pool: int | 
     low = _edge(lambda null: _ever(x, null, pool) >= threshold, mean)
     high = -_edge(lambda null: _ever(-x, null, pool) >= threshold, -mean)
     return low, high
+
+
+def _aimed(excess: Array, n: Array, spread: Array, horizon: int) -> Array:
+    """The stake of the second bettor: the hazard of a normal distribution, at what is missing in standard errors."""
+    left = spread * np.sqrt(np.maximum(horizon - n, 1.0))
+    missing = np.clip((AIM * spread * math.sqrt(horizon) - excess) / left, 0.0, 30.0)
+    return np.asarray(np.exp(-(missing**2) / 2 - special.log_ndtr(-missing)) / (math.sqrt(2 * math.pi) * left))
 
 
 def _before(values: Array, start: ArrayLike) -> tuple[Array, Array]:

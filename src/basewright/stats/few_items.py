@@ -18,6 +18,7 @@ from basewright.errors import DataError
 from basewright.records import Interval, record
 
 Array = NDArray[np.float64]
+Table = NDArray[np.integer]
 Small = NDArray[np.float32]
 Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -30,8 +31,7 @@ RELATED = 0.98
 
 @record
 class Smoothing:
-    """How sure a known model's answers are, as hypotheses about another model. The defaults are frozen on the five
-    benchmarks of `benchmarks/choose/few_items.py`, which also scores each with what the other four would choose."""
+    """How sure known answers are as hypotheses; chosen by `benchmarks/choose/few_items.py` on five benchmarks."""
 
     rank: int = 20
     """Factors that the answers of all models are reduced to."""
@@ -90,8 +90,7 @@ class Estimator:
         if not 0 < len(answers) <= len(self.stretch):
             raise ValueError(f"calibrated for 1 to {len(self.stretch)} answers, not {len(answers)}")
         value, low, high = (float(one[0]) for one in self.bounds(self._walked(answers)))
-        method = "posterior over known models, conformal"
-        return Interval(value=value, low=low, high=high, n=len(answers), confidence=self.confidence, method=method)
+        return Interval(value=value, low=low, high=high, n=len(answers), confidence=self.confidence, method="conformal")
 
     def bounds(self, walk: Walk) -> tuple[Array, Array, Array]:
         """(value, low, high) of each model in a walk."""
@@ -108,7 +107,7 @@ class Estimator:
 
 
 def fit(
-    answers: NDArray[np.integer],
+    answers: Table,
     scores: Array,
     count: int,
     *,
@@ -119,40 +118,40 @@ def fit(
 ) -> Estimator:
     """Learn from `answers` (models x items, right 1 or wrong 0) and full `scores` (shares of the whole benchmark).
 
-    The interval is calibrated (split conformal, Vovk et al. 2005) for up to `count` answers on known models whose
-    relatives are hidden: those of the same family in `families` (of each model) and near-copies. So it covers a model
-    without relatives among the known; it is wider than need be for one that has some. `items` asks a fixed list.
-    Raises `DataError` for tables that do not fit each other or are too few.
+    The interval is calibrated (conformal, Vovk et al. 2005) for up to `count` answers on known models whose relatives
+    are hidden: near-copies, and the same family in `families` (of each model). So it covers a model without relatives
+    among the known, and is wide for one that has some. `items` asks a fixed list.
+    Raises `DataError` for tables that do not fit each other, or too few models.
     """
     _check(answers, scores, count, families, items)
     bank = make_bank(answers, scores, smoothing or Smoothing())
     chosen = np.random.default_rng(0).permutation(len(scores))[:CALIBRATED_ON]
     hidden = relatives(answers, families)[chosen]
-    hidden[np.arange(len(chosen)), chosen] = True
-    hidden[hidden.all(axis=1)] = False
+    chosen, hidden = chosen[~hidden.all(axis=1)], hidden[~hidden.all(axis=1)]
+    place = math.ceil((len(chosen) + 1) * confidence) - 1  # the new model counts as one of the sample
+    if place >= len(chosen):
+        raise DataError("too few known models have others that are not their relatives", fix="name smaller families")
     walk, stretch, slack = start(bank, hidden), np.zeros(count), np.zeros(count)
     for step in range(count):
         walk = asked(bank, walk, answers[chosen], items)
         value, spread = posterior(bank, walk)
-        slack[step] = math.sqrt(float((spread**2).mean())) / 4
-        stretch[step] = _quantile(np.abs(scores[chosen] - value) / (spread + slack[step] + 1e-9), confidence)
-    return Estimator(bank=bank, stretch=stretch, slack=slack + 1e-9, confidence=confidence, items=tuple(items))
+        slack[step] = max(math.sqrt(float((spread**2).mean())) / 4, 1e-9)
+        stretch[step] = np.sort(np.abs(scores[chosen] - value) / (spread + slack[step]))[place]
+    return Estimator(bank=bank, stretch=stretch, slack=slack, confidence=confidence, items=tuple(items))
 
 
-def choose_items(answers: NDArray[np.integer], scores: Array, count: int) -> tuple[int, ...]:
-    """A fixed list, for where items cannot be asked one by one: each next item explains most of what the others leave
-    of the scores (forward selection for least squares). About half as good as asking by the answers so far."""
+def choose_items(answers: Table, scores: Array, count: int) -> tuple[int, ...]:
+    """A fixed list, for where items cannot be asked one by one, by forward selection for least squares on the scores.
+    Asking by the answers so far errs a third less."""
     _check(answers, scores, count, (), ())
     left = answers - answers.mean(axis=0)
     rest, before = scores - scores.mean(), (left**2).sum(axis=0)
     chosen: list[int] = []
     for _ in range(count):
         size = (left**2).sum(axis=0)
-        usable = size > 1e-3 * before
-        usable[chosen] = False
+        usable = size > 1e-3 * before  # others repeat those chosen
         gain = np.where(usable, (rest @ left) ** 2 / np.where(usable, size, 1.0), -1.0)
-        if gain.max() < 0:  # every item left repeats those chosen
-            gain[[item for item in range(len(gain)) if item not in chosen]] = 0
+        gain[chosen] = -2.0
         best = int(gain.argmax())
         chosen.append(best)
         direction = left[:, best] / math.sqrt(max(float(size[best]), 1e-12))
@@ -160,15 +159,14 @@ def choose_items(answers: NDArray[np.integer], scores: Array, count: int) -> tup
     return tuple(chosen)
 
 
-def make_bank(answers: NDArray[np.integer], scores: Array, smoothing: Smoothing) -> Bank:
+def make_bank(answers: Table, scores: Array, smoothing: Smoothing) -> Bank:
     """The tables, from answers (models x items) and scores (shares)."""
     right = answers.astype(np.float64)
     centred = right - right.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
     factors = vectors[:, -smoothing.rank :]
     smooth = right.mean(axis=0) + centred @ factors @ factors.T
-    blended = smoothing.own * right + (1 - smoothing.own) * smooth
-    likely = np.clip(blended, smoothing.floor, 1 - smoothing.floor)
+    likely = np.clip(smooth + smoothing.own * (right - smooth), smoothing.floor, 1 - smoothing.floor)
     score = (scores - scores.mean())[:, None]
     return Bank(
         scores=np.asarray(scores, dtype=np.float64),
@@ -177,26 +175,25 @@ def make_bank(answers: NDArray[np.integer], scores: Array, smoothing: Smoothing)
     )
 
 
-def relatives(answers: NDArray[np.integer], families: Sequence[str] = ()) -> Mask:
+def relatives(answers: Table, families: Sequence[str] = ()) -> Mask:
     """Which known models are too close to stand in for an unknown one (n x n): near-copies, and one family."""
     sign = 2 * answers.astype(np.float32) - 1
     close = np.asarray(sign @ sign.T >= (2 * RELATED - 1) * answers.shape[1])
     if families:
-        names = np.array(families)
-        close |= names[:, None] == names[None, :]
+        close |= np.equal.outer(np.array(families), np.array(families))
     return close
 
 
 def start(bank: Bank, hidden: Mask) -> Walk:
     """Before any answer; `hidden` (T x n) are the known models that may not be looked at."""
-    weights = np.where(hidden, -np.inf, 0.0).astype(np.float32)
-    return Walk(asked=np.zeros((len(hidden), 0), dtype=np.int64), log_weights=weights)
+    nothing = np.zeros((len(hidden), 0), dtype=np.int64)
+    return Walk(asked=nothing, log_weights=np.where(hidden, -np.inf, 0.0).astype(np.float32))
 
 
-def asked(bank: Bank, walk: Walk, answers: NDArray[np.integer], items: Sequence[int] = ()) -> Walk:
+def asked(bank: Bank, walk: Walk, answers: Table, items: Sequence[int] = ()) -> Walk:
     """One item on, for models whose `answers` (T x items) are all at hand."""
     chosen = next_items(bank, walk, items)
-    return told(bank, walk, chosen, answers[np.arange(len(chosen)), chosen] > 0)
+    return told(bank, walk, chosen, answers[np.arange(len(chosen)), chosen] == 1)
 
 
 def next_items(bank: Bank, walk: Walk, items: Sequence[int] = ()) -> Places:
@@ -205,11 +202,11 @@ def next_items(bank: Bank, walk: Walk, items: Sequence[int] = ()) -> Places:
     Where a right answer has probability q, the fall is cov(score, right)^2 / (q (1 - q)): exact before tempering.
     Raises `ValueError` where none is left.
     """
-    steps = walk.asked.shape[1]
+    models, steps = walk.asked.shape
     if steps >= (len(items) or bank.items):
         raise ValueError("no item is left to ask")
     if items:
-        return np.full(len(walk.asked), items[steps])
+        return np.full(models, items[steps])
     means = _weights(walk) @ bank.moments
     right, product, score = means[:, : bank.items], means[:, bank.items : -1], means[:, -1:]
     fall = (product - right * score) ** 2 / (right * (1 - right))
@@ -237,26 +234,16 @@ def _weights(walk: Walk) -> Small:
     return np.asarray(raw / raw.sum(axis=1, keepdims=True))
 
 
-def _quantile(ratios: Array, confidence: float) -> float:
-    """The conformal quantile: that of the sample, with the new model counted in."""
-    rank = min(len(ratios), math.ceil((len(ratios) + 1) * confidence))
-    return float(np.sort(ratios)[rank - 1])
-
-
-def _check(
-    answers: NDArray[np.integer], scores: Array, count: int, families: Sequence[str], items: Sequence[int]
-) -> None:
+def _check(answers: Table, scores: Array, count: int, families: Sequence[str], items: Sequence[int]) -> None:
     if answers.ndim != 2 or not np.isin(answers, (0, 1)).all():
-        raise DataError(
-            "answers must be a table of 0 and 1, models by items", fix="mark each answer right 1 or wrong 0"
-        )
+        raise DataError("answers are not a table of 0 and 1", fix="give a row for each model: right 1, wrong 0")
     if len(scores) != len(answers) or (families and len(families) != len(answers)):
         raise DataError("answers, scores and families are of different models", fix="give one of each for every model")
     if not np.isfinite(scores).all() or scores.min() < 0 or scores.max() > 1:
         raise DataError("a full score is not a share between 0 and 1", fix="divide scores in points by 100")
     if len(answers) < 100:
-        raise DataError(
-            f"{len(answers)} known models are too few to learn from", fix="use a benchmark with 100 or more"
-        )
+        raise DataError(f"{len(answers)} known models are too few", fix="use a benchmark with answers of 100 or more")
+    if len(set(items)) < len(items) or not set(items) <= set(range(answers.shape[1])):
+        raise DataError("the list names an item twice, or one there is none of", fix="name columns of the answers")
     if not 0 < count <= (len(items) or answers.shape[1]):
         raise DataError(f"{count} items cannot be asked", fix="ask at least 1, and no more than there are")

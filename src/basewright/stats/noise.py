@@ -21,8 +21,8 @@ class Prior:
     """What is known of seed noise before a tuning: scaled inverse chi-square for the variance.
 
     The defaults are of 6 base models tuned on 35 tasks with 20 seeds each (`benchmarks.choose.seeds`): the median
-    standard deviation of accuracy is 0.012, failed tunings aside. As spreads of log variances the freedom is about 2
-    between tasks and about 6 between the bases of one task; 4 is between the two.
+    standard deviation of accuracy is 0.012. As spreads of log variances the freedom is about 2 between tasks and about
+    6 between the bases of one task, failed tunings aside; 4 is between the two.
     """
 
     sd: float = 0.012
@@ -44,7 +44,7 @@ class Scale:
 def expected(items: int, accuracy: float) -> Prior:
     """The prior where scores are of so many items: never below the standard error of the items themselves.
 
-    On the table's small test sets seed noise was about that large (71 items: 0.055; 277 items: 0.021).
+    On the table's small test sets seed noise was about that large (71 items: 0.058; 277 items: 0.021).
     """
     return Prior(sd=max(Prior().sd, math.sqrt(accuracy * (1 - accuracy) / items)))
 
@@ -59,12 +59,14 @@ def pooled(groups: Iterable[Sequence[float]], prior: Prior) -> Scale:
 
 
 def own(scores: Sequence[float], task: Scale, prior: Prior) -> Scale:
-    """Of one candidate: its scores, drawn towards the noise of the task with the prior's freedom (Smyth 2004).
+    """Of one candidate: its scores, drawn towards the noise of the task (Smyth 2004).
 
-    Candidates differ: of the table's bases one failed once in 700 tunings, another in one of ten.
+    Candidates differ as tasks do, with the prior's freedom: of the table's bases one failed once in 700 tunings,
+    another in one of ten. So the task's noise counts as known with both freedoms in series.
     """
-    freedom = prior.freedom + len(scores) - 1
-    return Scale(variance=(prior.freedom * task.variance + _squares(scores)) / freedom, freedom=freedom)
+    known = 1 / (1 / prior.freedom + 1 / task.freedom)
+    freedom = known + len(scores) - 1
+    return Scale(variance=(known * task.variance + _squares(scores)) / freedom, freedom=freedom)
 
 
 def lifted(scores: Sequence[float], prior: Prior) -> list[float]:
@@ -96,18 +98,16 @@ def error(first: Scale, n_first: int | None, second: Scale, n_second: int | None
     """How far the difference of two means, over `n_first` and `n_second` tunings, may be above what it is over all
     seeds: by more with probability at most `alpha`, one-sided, for normal scores.
 
-    Looks whose `alpha`s sum up to that of a claim all hold together with it (union bound; see `spent`). Welch's t with
-    Satterthwaite's degrees of freedom; one scale for both is known once and keeps its own. `None` tunings: a score
-    without luck in it. Seeds shared by the two are not paired: in the table, scores of the same run do not go together.
+    Looks whose `alpha`s sum up to that of a claim all hold together with it (union bound; see `spent`). Student's t
+    with the smaller of the two degrees of freedom: those of Welch and Satterthwaite, which add up, are too many so far
+    out in the tail. `None` tunings: a score without luck in it. Seeds that the two share are not paired: in the table,
+    scores of the same run do not go together.
     """
-    a = first.variance / n_first if n_first else 0.0
-    b = second.variance / n_second if n_second else 0.0
-    if a + b == 0:
+    sides = [(scale, n) for scale, n in ((first, n_first), (second, n_second)) if n is not None]
+    if not sides:
         return 0.0
-    freedom = (a + b) ** 2 / (a**2 / first.freedom + b**2 / second.freedom)
-    if first == second:
-        freedom = first.freedom
-    return float(-special.stdtrit(freedom, alpha) * math.sqrt(a + b))
+    freedom = min(scale.freedom for scale, _ in sides)
+    return float(-special.stdtrit(freedom, alpha) * math.sqrt(sum(scale.variance / n for scale, n in sides)))
 
 
 def _squares(scores: Sequence[float]) -> float:
