@@ -15,6 +15,7 @@ TaskKind = Literal["classify"]
 Points = Literal["base", "instruct", "neither"]
 Verdict = Literal["winner", "tie"]
 Decides = Literal["tuned", "few-shot", "both"]
+DuelOutcome = Literal["better", "worse", "tie within the margin", "not separated"]
 DroppedAt = Literal["plan", "certificate", "items", "curve", "budget"]
 Separation = Literal["better", "worse", "cannot be separated"]
 R = TypeVar("R")
@@ -526,7 +527,7 @@ class Duel:
     low: float
     high: float
     """About future tunings on future items: both errors together."""
-    outcome: Literal["better", "tie within the margin", "not separated"]
+    outcome: DuelOutcome
 
 
 @record

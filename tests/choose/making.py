@@ -144,7 +144,7 @@ def duel(
         seed_error=seed_error,
         low=low,
         high=high,
-        outcome="better" if low > 0 else "tie within the margin" if tied else "not separated",
+        outcome="better" if low > 0 else "worse" if high < 0 else "tie within the margin" if tied else "not separated",
     )
 
 

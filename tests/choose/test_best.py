@@ -88,7 +88,7 @@ def test_h076_a_small_thing_that_wins_is_said_to() -> None:
     assert choice.beaten_by == ("TF-IDF",)
     assert choice.winner in ("a", "b")
     against = {duel.second: duel for duel in choice.duels}
-    assert against["TF-IDF"].high < 0
+    assert against["TF-IDF"].outcome == "worse"
     assert against["majority"].outcome == "better"
     frontier = {one.model for one in choice.ranked if one.frontier}
     assert "TF-IDF" in frontier

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from basewright.choose.book import Book
-from basewright.records import Duel, Interval, ItemScore, record
+from basewright.records import Duel, DuelOutcome, Interval, ItemScore, record
 from basewright.stats import betting, noise
 from basewright.stats.noise import Scale
 
@@ -63,7 +63,6 @@ def duel(first: Side, second: Side, order: Sequence[int], *, repeats: int, alpha
     pool = betting.bounds(deltas, 1 - 2 * part, len(order))
     error = _seed_error(first, second, seeds, repeats)
     low, high = max(-1.0, items[0] - error), min(1.0, items[1] + error)
-    tie = -margin < low and high < margin
     return Duel(
         first=first.model,
         second=second.model,
@@ -74,8 +73,14 @@ def duel(first: Side, second: Side, order: Sequence[int], *, repeats: int, alpha
         seed_error=error,
         low=low,
         high=high,
-        outcome="better" if low > 0 else "tie within the margin" if tie else "not separated",
+        outcome=_outcome(low, high, margin),
     )
+
+
+def _outcome(low: float, high: float, margin: float) -> DuelOutcome:
+    if low > 0 or high < 0:
+        return "better" if low > 0 else "worse"
+    return "tie within the margin" if -margin < low and high < margin else "not separated"
 
 
 def _seed_error(first: Side, second: Side, alpha: float, repeats: int) -> float:

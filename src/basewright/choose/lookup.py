@@ -87,11 +87,6 @@ def future(duel: Duel) -> tuple[float, float]:
     return max(-1.0, duel.low), min(1.0, duel.high)
 
 
-def outcome(duel: Duel) -> str:
-    """As in the record, and where the first is proven to be behind, `worse`."""
-    return "worse" if duel.high < 0 else duel.outcome
-
-
 def proven(duel: Duel, model: str) -> bool:
     """Whether `model` is ahead in this duel, also for future tunings and items."""
     return duel.low > 0 if duel.first == model else duel.high < 0

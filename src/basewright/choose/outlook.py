@@ -28,7 +28,7 @@ def would_change(choice: Choice) -> list[str]:
 
 
 def _open(choice: Choice) -> list[Duel]:
-    return [duel for duel in choice.duels if lookup.outcome(duel) == "not separated"]
+    return [duel for duel in choice.duels if duel.outcome == "not separated"]
 
 
 def _evidence(choice: Choice) -> list[str]:
@@ -119,7 +119,7 @@ def _margin(choice: Choice) -> list[str]:
         return []
     duel, margin = duels[0], choice.question.margin
     reach = max(map(abs, future(duel)))
-    if lookup.outcome(duel) == "tie within the margin":
+    if duel.outcome == "tie within the margin":
         return [f"A smaller margin: below {points(reach)} {duel.first} and {duel.second} are not shown to be the same."]
     if reach <= margin or reach > 5 * margin:
         return []

@@ -57,7 +57,7 @@ def _duel(choice: Choice, duel: Duel) -> tuple[str, ...]:
         span(*lookup.pool(duel)),
         span(*lookup.on_items(duel)),
         span(*lookup.future(duel)) if lookup.tuned(choice) else "",
-        lookup.outcome(duel),
+        duel.outcome,
     )
 
 
