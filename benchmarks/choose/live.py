@@ -26,11 +26,11 @@ from basewright.store import Store
 from benchmarks.choose import live_tasks
 
 SEEDS = 3
-FULL = 1500
+FULL = 2000
 """Training examples of a full tuning, which the pilots are to foretell."""
-PILOT = 600
-LIMITS = {"4 GiB": ("4 GiB", None), "4 GiB, 2,600 examples": ("4 GiB", 2600)}
-"""Memory, and training examples that all pilots together may see: about one ladder of each of two candidates."""
+PILOT = 800
+LIMITS = {"4 GiB": ("4 GiB", None), "4 GiB, 2,800 examples": ("4 GiB", 2800), "480 MiB": ("480 MiB", None)}
+"""Memory, and training examples that all pilots together may see: two ladders. 480 MiB hold stories260K only."""
 RECIPE = """
 name = "{task}"
 [task]
@@ -52,7 +52,8 @@ rank = 8
 examples = {full}
 rank = 8
 micro_tokens = 512
-batch_tokens = 512
+batch_tokens = 256
+learning_rate = 5e-3
 """
 
 

@@ -36,6 +36,8 @@ Places = NDArray[np.intp]
 
 ANY_LEADER = 0.8
 """Share of the start that bets against whoever leads; the rest bets for ties."""
+BETTORS = (0.3, 0.7)
+"""Of either, what each of the two bettors on future items has (`betting.growth`)."""
 STARTS = (16, 32, 64, 128)
 """Items after which a part of that rest is given to those who may be the leader then."""
 PRIOR_ITEMS = 20.0
@@ -68,6 +70,8 @@ class Board:
     sums: Array = field(init=False)
     asked: NDArray[np.int64] = field(init=False)
     alive: Flags = field(init=False)
+    bettors: Array = field(init=False)
+    """Share of the start that each has."""
     wealth: Array = field(init=False)
     """Of each bettor on each entrant, of bets that it is not the best."""
     against: Array = field(init=False)
@@ -85,9 +89,9 @@ class Board:
         self.sums = np.zeros(self.size)
         self.asked = np.zeros(self.size, np.int64)
         self.alive = np.ones(self.size, np.bool_)
-        bettors = 2 if self.known is None else 1
-        self.wealth = np.full((bettors, self.size), ANY_LEADER / bettors)
-        self.against = np.zeros((bettors, self.size, self.size))
+        self.bettors = np.array(BETTORS if self.known is None else [1.0])
+        self.wealth = np.multiply.outer(self.bettors, np.full(self.size, ANY_LEADER))
+        self.against = np.zeros((len(self.bettors), self.size, self.size))
         self.total, self.squares = np.zeros((2, self.size, self.size))
         self.shown = np.eye(self.size, dtype=np.bool_)
 
@@ -158,7 +162,7 @@ class Board:
             (rows,) = np.nonzero(new & self.alive)
             grown = self._grown(self.wealth[:, rows], x, batch, rows, np.full_like(rows, batch.leader), 0.0)
             self.wealth[:, rows], paths[rows] = grown[..., -1], grown.sum(axis=0)
-        self.against += batch.shares * pairs / len(self.against)
+        self.against += np.multiply.outer(self.bettors, batch.shares * pairs)
         rows, columns = np.nonzero(pairs & ~self.shown & (self.against > 0).any(axis=0))
         grown = self._grown(self.against[:, rows, columns], x, batch, rows, columns, -self.margin)
         self.against[:, rows, columns] = grown[..., -1]

@@ -26,7 +26,8 @@ PRIOR_ITEMS = 20.0
 PRIOR_GAP = 0.15
 PRIOR_SQUARE = 0.4
 """What the estimates that bets follow start from: so many items, with this mean and mean square."""
-AIM = 2.3
+AIM = 2.2
+"""Where a bettor with a horizon wants to be by then, in standard errors; its wealth is some 36 there."""
 STAKES = np.geomspace(0.01, 0.8, 8)
 ROUNDING = 1e-9
 REFUTED = 1e300

@@ -142,7 +142,7 @@ def fit(
 
 def choose_items(answers: Table, scores: Array, count: int) -> tuple[int, ...]:
     """A fixed list, for where items cannot be asked one by one, by forward selection for least squares on the scores.
-    Asking by the answers so far errs a third less."""
+    Asking by the answers so far errs less: at 25 items by a quarter to a third."""
     _check(answers, scores, count, (), ())
     left = answers - answers.mean(axis=0)
     rest, before = scores - scores.mean(), (left**2).sum(axis=0)
