@@ -20,8 +20,8 @@ from tests.walks import prepare
 KILLS = 10
 
 
-def build(recipe: Path, runs: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "basewright.cli", "build", str(recipe), "--runs", str(runs)]
+def build(recipe: Path, runs: Path, name: str = "build") -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "basewright.cli", name, str(recipe), "--runs", str(runs)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -37,17 +37,18 @@ def results(runs: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_p1_killed_ten_times_the_results_are_those_of_an_undisturbed_build(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "ends"), [("build", "Verdict"), ("choose", "Spent")])
+def test_p1_killed_ten_times_the_results_are_those_of_an_undisturbed_run(tmp_path: Path, name: str, ends: str) -> None:
     recipe = prepare(tmp_path)
     began = time.monotonic()
-    out, err = build(recipe, tmp_path / "whole").communicate(timeout=600)
+    out, err = build(recipe, tmp_path / "whole", name).communicate(timeout=600)
     length = time.monotonic() - began
-    assert "Verdict" in out, err
+    assert ends in out, err
     expected = results(tmp_path / "whole")
     draw = random.Random(9)
     killed = 0
     while killed < KILLS:
-        process = build(recipe, tmp_path / "killed")
+        process = build(recipe, tmp_path / "killed", name)
         try:
             process.communicate(timeout=draw.uniform(0.1, 0.6) * length)
             shutil.rmtree(tmp_path / "killed")  # it came to its end before the kill: begin again
@@ -55,8 +56,8 @@ def test_p1_killed_ten_times_the_results_are_those_of_an_undisturbed_build(tmp_p
             process.kill()
             process.communicate()
             killed += 1
-    out, err = build(recipe, tmp_path / "killed").communicate(timeout=600)
-    assert "Verdict" in out, err
+    out, err = build(recipe, tmp_path / "killed", name).communicate(timeout=600)
+    assert ends in out, err
     assert results(tmp_path / "killed") == expected
 
 

@@ -160,7 +160,7 @@ def test_h076_h077_among_equals_a_winner_is_named_at_most_5_percent_of_the_time(
     tuned = decides == "tuned"
     for draw in range(200):
         panel = Told({f"m{i}": 0.6 for i in range(models)}, seed_sd=0.012, draw=draw)
-        choice = chosen(panel, 200, decides=decides, rungs=(400,) if tuned else (), repeats=2 if tuned else 1)
+        choice = chosen(panel, 120, decides=decides, rungs=(400,) if tuned else (), repeats=2 if tuned else 1)
         named += choice.verdict == "winner"
     assert named <= 10
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, variance
 
 from basewright.choose.book import Book
 from basewright.records import Duel, DuelOutcome, Interval, ItemScore, record
@@ -31,15 +31,18 @@ def sides(book: Book, models: Sequence[str]) -> dict[str, Side]:
     """Every finalist on the items that each of its tunings answered."""
     columns = {model: _columns(book, model) for model in models}
     scores = {model: [fmean(column.values()) for column in found] for model, found in columns.items()}
-    found = {}
-    prior = noise.expected(min(len(c[0]) for c in columns.values()), fmean(one[0] for one in scores.values()))
-    task = noise.pooled([noise.lifted(one, prior) for one in scores.values()], prior)
-    for model in models:
-        values = {place: fmean(column[place] for column in columns[model]) for place in columns[model][0]}
-        lucky = book.question.decides != "few-shot"
-        own = noise.own(scores[model], task, prior) if lucky else CERTAIN
-        found[model] = Side(model=model, values=values, scores=tuple(scores[model]), noise=own)
-    return found
+    spread = {model: noise.net(scores[model], _luck(columns[model])) for model in models}
+    prior, lucky = noise.Prior(), book.question.decides != "few-shot"
+    task = noise.pooled([noise.lifted(one, prior) for one in spread.values()], prior)
+    return {
+        model: Side(
+            model=model,
+            values={place: fmean(column[place] for column in columns[model]) for place in columns[model][0]},
+            scores=tuple(scores[model]),
+            noise=noise.own(spread[model], task, prior) if lucky else CERTAIN,
+        )
+        for model in models
+    }
 
 
 def classical(model: str, answers: Sequence[ItemScore]) -> Side:
@@ -99,6 +102,13 @@ def _columns(book: Book, model: str) -> list[dict[int, float]]:
     seeds = book.seeds(model)
     places = sorted(set.intersection(*(book.places(model, seed) for seed in seeds)))
     return [dict(zip(places, book.values(model, seed, places), strict=True)) for seed in seeds]
+
+
+def _luck(columns: Sequence[Mapping[int, float]]) -> float:
+    """Variance of one tuning's score from luck item by item: mean variance between tunings, over the items."""
+    if len(columns) < 2:
+        return 0.0
+    return fmean(variance(column[place] for column in columns) for place in columns[0]) / len(columns[0])
 
 
 def _interval(deltas: Sequence[float], bounds: tuple[float, float], confidence: float) -> Interval:

@@ -69,6 +69,15 @@ def own(scores: Sequence[float], task: Scale, prior: Prior) -> Scale:
     return Scale(variance=(known * task.variance + _squares(scores)) / freedom, freedom=freedom)
 
 
+def net(scores: Sequence[float], luck: float) -> list[float]:
+    """The scores, drawn together until their variance is what is left of it without `luck`: the part that comes from
+    which items each tuning happens to get right. That part is in the error of the items already."""
+    if len(scores) < 2 or not (seen := statistics.variance(scores)):
+        return list(scores)
+    mean, kept = statistics.fmean(scores), math.sqrt(max(0.0, 1 - luck / seen))
+    return [mean + kept * (score - mean) for score in scores]
+
+
 def lifted(scores: Sequence[float], prior: Prior) -> list[float]:
     """The scores with failed tunings raised to `FAILED` prior standard deviations below the (upper) median.
 
