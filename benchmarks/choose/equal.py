@@ -1,6 +1,6 @@
 """Is the race honest among equals, and does it see a difference of five points? Simulated entrants, errors independent.
 
-    python -m benchmarks.choose.equal      about five minutes on one core; the same figures every time
+    python -m benchmarks.choose.equal      about seven minutes on one core; the same figures every time
 
 Each set draws new items: every entrant is right on each with its own probability, 0.60, or 0.65 for one that is better.
 About future items, a winner among equals is false. About the pool, equals differ by luck and a winner may be true; a

@@ -8,10 +8,10 @@ from statistics import fmean, variance
 
 from basewright.choose.book import Book
 from basewright.records import Duel, DuelOutcome, Interval, ItemScore, record
-from basewright.stats import betting, noise
+from basewright.stats import betting, noise, paired
 from basewright.stats.noise import Scale
 
-METHOD = "betting, valid at any time"
+METHOD = "betting, valid at any time, and one look at the whole pool"
 CERTAIN = Scale(variance=0.0, freedom=math.inf)
 """Of what has no luck in it: a model asked as it is, a classical method."""
 
@@ -54,30 +54,42 @@ def classical(model: str, answers: Sequence[ItemScore]) -> Side:
 def duel(first: Side, second: Side, order: Sequence[int], *, repeats: int, alpha: float, margin: float) -> Duel:
     """Each end of the bounds fails with probability `alpha` at most, however often and whenever one looks.
 
-    The bounds add up: the mean over all future items of these tunings is inside `on_items`, and the mean over all
-    seeds is at most `seed_error` away from it; each end has half of `alpha` for items and half for seeds. Where tunings
-    may be repeated there are two looks, before and after, and the means over tunings are bet on anew: half for each.
+    The mean over future items of these tunings is inside `on_items`; the mean over all seeds is at most `seed_error`
+    away from it. The two errors have nothing to do with each other, so their squares add up (Zou and Donner 2008,
+    Statist. Med. 27:1693-1702, the way Newcombe joins two intervals). Where tunings may be repeated there are two
+    looks, before and after, and the means over tunings are bet on anew: half of `alpha` for each.
     """
     lucky = first.noise.variance + second.noise.variance > 0
-    seeds = alpha / 2 if lucky else 0.0
-    part = (alpha - seeds) / (2 if lucky and repeats > 1 else 1)
-    deltas = [first.values[p] - second.values[p] for p in order if p in first.values and p in second.values]
-    items = betting.bounds(deltas, 1 - 2 * part, None)
-    pool = betting.bounds(deltas, 1 - 2 * part, len(order))
-    error = _seed_error(first, second, seeds, repeats)
-    low, high = max(-1.0, items[0] - error), min(1.0, items[1] + error)
+    part = alpha / 2 if lucky and repeats > 1 else alpha
+    pairs = [(first.values[p], second.values[p]) for p in order if p in first.values and p in second.values]
+    gap = fmean(a - b for a, b in pairs)
+    items = _future(pairs, part, whole=len(pairs) == len(order))
+    pool = betting.bounds([a - b for a, b in pairs], 1 - 2 * part, len(order))
+    error = _seed_error(first, second, alpha, repeats)
+    low, high = gap - math.hypot(gap - items[0], error), gap + math.hypot(items[1] - gap, error)
+    low, high = max(-1.0, low), min(1.0, high)
     return Duel(
         first=first.model,
         second=second.model,
-        difference=fmean(deltas),
-        items=len(deltas),
-        on_items=_interval(deltas, items, 1 - 2 * part),
-        pool=_interval(deltas, pool, 1 - 2 * part),
+        difference=gap,
+        items=len(pairs),
+        on_items=_interval(gap, len(pairs), items, 1 - 2 * part),
+        pool=_interval(gap, len(pairs), pool, 1 - 2 * part),
         seed_error=error,
         low=low,
         high=high,
         outcome=_outcome(low, high, margin),
     )
+
+
+def _future(pairs: Sequence[tuple[float, float]], alpha: float, *, whole: bool) -> tuple[float, float]:
+    """About future items. Half of `alpha` is for bets, valid at any time, half for one look at the `whole` pool,
+    whose size nothing that was seen has chosen: an interval of fixed size is narrower."""
+    low, high = betting.bounds([a - b for a, b in pairs], 1 - alpha, None)
+    if whole:
+        last = paired.interval([a for a, _ in pairs], [b for _, b in pairs], None, 1 - alpha)
+        low, high = max(low, last.low), min(high, last.high)
+    return low, high
 
 
 def _outcome(low: float, high: float, margin: float) -> DuelOutcome:
@@ -111,6 +123,5 @@ def _luck(columns: Sequence[Mapping[int, float]]) -> float:
     return fmean(variance(column[place] for column in columns) for place in columns[0]) / len(columns[0])
 
 
-def _interval(deltas: Sequence[float], bounds: tuple[float, float], confidence: float) -> Interval:
-    low, high = bounds
-    return Interval(value=fmean(deltas), low=low, high=high, n=len(deltas), confidence=confidence, method=METHOD)
+def _interval(gap: float, items: int, bounds: tuple[float, float], confidence: float) -> Interval:
+    return Interval(value=gap, low=bounds[0], high=bounds[1], n=items, confidence=confidence, method=METHOD)

@@ -1,8 +1,8 @@
 """The race: entrants answer the same items in one random order, and who cannot be the best is asked no more.
 
 What is promised, with probability `confidence` or more over the order, however often one looks: the best entrant b is
-not `lost`, and no entrant that is named (the leader, those tied) is worse than b by more than the margin.
-The bets behind it, and why it holds, are in `board`.
+not `lost`, and no entrant that is named (the leader, those tied) is worse than b by more than the margin. Where two
+are best and exactly equal, it holds for each: either may be lost to the other. Why it holds is in `board`.
 """
 
 from __future__ import annotations
