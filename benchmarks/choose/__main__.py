@@ -1,6 +1,6 @@
 """All benches of choosing on tables of real models, one after another: about half an hour on one core.
 
-    python -m benchmarks.choose
+python -m benchmarks.choose
 """
 
 from __future__ import annotations

@@ -31,6 +31,4 @@ def _cost(shape: Shape, quantization: str, prompt: int, answer: int) -> Cost:
     """Memory is the weights and the cache of one sequence; what the program itself takes is not counted."""
     weights = int(parameters_from_shape(shape) * BITS[quantization] / 8)
     cache = 2 * shape.layers * shape.kv_heads * shape.head_dim * (prompt + answer) * CACHE
-    return Cost(
-        quantization=quantization, memory=weights + cache, disk=weights, flops=flops(shape, prompt, answer)
-    )
+    return Cost(quantization=quantization, memory=weights + cache, disk=weights, flops=flops(shape, prompt, answer))
