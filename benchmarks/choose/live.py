@@ -153,6 +153,7 @@ def line(one: Row) -> str:
     """A row of the table in docs/choose.md."""
     choice, models = one.choice, len(one.full)
     outcome = "winner" if choice.verdict == "winner" else f"tie of {len(choice.tied)}"
+    outcome = outcome if models > 1 else "the only one that fits"
     spent, all_examples = choice.spent, models * SEEDS * FULL
     full = ", ".join(f"{name.removeprefix('foundling-')} {100 * value:.1f}" for name, value in one.full.items())
     return (

@@ -12,6 +12,8 @@ from basewright.stats import betting, noise, paired
 from basewright.stats.noise import Scale
 
 METHOD = "betting, valid at any time, and one look at the whole pool"
+EARLY = 0.2
+"""Share of what may fail that bets have; the rest is for the look at the whole pool, which is narrower."""
 CERTAIN = Scale(variance=0.0, freedom=math.inf)
 """Of what has no luck in it: a model asked as it is, a classical method."""
 
@@ -83,11 +85,10 @@ def duel(first: Side, second: Side, order: Sequence[int], *, repeats: int, alpha
 
 
 def _future(pairs: Sequence[tuple[float, float]], alpha: float, *, whole: bool) -> tuple[float, float]:
-    """About future items. Half of `alpha` is for bets, valid at any time, half for one look at the `whole` pool,
-    whose size nothing that was seen has chosen: an interval of fixed size is narrower."""
-    low, high = betting.bounds([a - b for a, b in pairs], 1 - alpha, None)
+    """About future items: bets valid at any time, and one look at the `whole` pool, of a size nothing seen chose."""
+    low, high = betting.bounds([a - b for a, b in pairs], 1 - 2 * EARLY * alpha, None)
     if whole:
-        last = paired.interval([a for a, _ in pairs], [b for _, b in pairs], None, 1 - alpha)
+        last = paired.interval([a for a, _ in pairs], [b for _, b in pairs], None, 1 - 2 * (1 - EARLY) * alpha)
         low, high = max(low, last.low), min(high, last.high)
     return low, high
 
