@@ -13,7 +13,7 @@ from basewright.stats.noise import Scale
 
 METHOD = "betting, valid at any time, and one look at the whole pool"
 EARLY = 0.5
-"""Share of what may fail that bets have; the rest is for the look at the whole pool. At 0.2 equals came out at 15 of 200
+"""Share of what may fail that bets have; the rest is for the look at the whole pool. At 0.2 equals came to 15 of 200
 where 10 are allowed: an interval of fixed size, unlike bets, has no slack."""
 CERTAIN = Scale(variance=0.0, freedom=math.inf)
 """Of what has no luck in it: a model asked as it is, a classical method."""
