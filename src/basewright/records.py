@@ -543,8 +543,8 @@ class Choice:
     """The leader against every other that was measured to the end, classical rivals too."""
     verdict: Verdict
     winner: str
-    """The base model to go on with: of those tied and within the margin of the leader by what was seen, the one with
-    the fewest parameters."""
+    """The base model to go on with. Of those tied and within the margin of the leader by what was seen, the one with
+    the fewest parameters; where nothing is proven and the lead may well be luck, the one with the best `hint`."""
     tied: tuple[str, ...]
     beaten_by: tuple[str, ...]
     """Classical rivals that score higher than the winner."""

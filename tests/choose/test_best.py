@@ -49,6 +49,19 @@ def test_a_lead_that_is_not_proven_is_followed_all_the_same() -> None:
     assert choice.winner == choice.duels[0].first
 
 
+def test_where_pilots_say_nothing_the_hint_decides_whom_to_go_on_with() -> None:
+    panel = Told({"ab": 0.5, "ba": 0.5})  # names with the same letters draw the same luck
+    candidates = [candidate("ab", 100), candidate("ba", 900)]
+    picks = [
+        best.decide(question(), 60, candidates, (), panel, hints=hints).winner
+        for hints in ({"ab": -0.3, "ba": -0.2}, {"ab": -0.2, "ba": -0.3})
+    ]
+    assert picks == ["ba", "ab"]
+    clear = Told({"ab": 0.9, "c": 0.2})
+    candidates = [candidate("ab"), candidate("c")]
+    assert best.decide(question(), 200, candidates, (), clear, hints={"ab": -0.3, "c": -0.2}).winner == "ab"
+
+
 def test_a_proven_tie_is_an_answer_and_stops_nothing() -> None:
     """The same answers from both: no number of items could show a difference."""
     panel = Told({"ab": 0.6, "ba": 0.6}, gain=0.0)  # names with the same letters draw the same luck

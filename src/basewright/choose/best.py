@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -24,6 +25,9 @@ RULE = (
     "one looks), and on tunings with other seeds. A winner is better than every other by both together, at the stated "
     "confidence over all candidates; else those that cannot be told apart are tied."
 )
+
+LUCK = 0.5
+"""About one standard error: bounds reach about two."""
 
 
 @record
@@ -98,9 +102,7 @@ class Answer:
         against = [self.field.duel(found[leader], found[model], level) for model in rest]
         by_others = {one.second: one for one in against}
         tied = [leader, *(one.second for one in against if one.outcome != "better")]
-        known = {one.model: one for one in candidates}
-        close = [m for m in tied if m == leader or by_others[m].difference <= question.margin]
-        winner = min(close, key=lambda model: (known[model].parameters, close.index(model)))
+        winner = self._pick(tied, by_others, {one.model: one.parameters for one in candidates})
         sides = [duels.classical(one.name, one.items) for one in rivals]
         against += [self.field.duel(found[leader], side, rival_level) for side in sides]
         standings = [self._standing(one, found, by_others) for one in candidates]
@@ -120,6 +122,17 @@ class Answer:
             exhaustive=books.exhaustive(question, len(candidates), self.field.items, RUNG_ITEMS),
             rule=RULE,
         )
+
+    def _pick(self, tied: Sequence[str], by_others: Mapping[str, Duel], parameters: Mapping[str, int]) -> str:
+        """The winner; of a tie, the cheapest within the margin of the leader by what was seen. Where the pilots say
+        next to nothing (a lead below `LUCK` of its error) what frozen features promise is the better guide."""
+        leader, hints = tied[0], self.field.hints
+        lucky = [m for m in tied[1:] if by_others[m].difference < LUCK * (by_others[m].difference - by_others[m].low)]
+        unproven = [m for m in lucky if by_others[m].outcome == "not separated"]
+        if unproven and leader in hints:
+            return max((leader, *unproven), key=lambda model: hints.get(model, -math.inf))
+        close = [m for m in tied if m == leader or by_others[m].difference <= self.field.question.margin]
+        return min(close, key=lambda model: (parameters[model], close.index(model)))
 
     def _standing(self, one: Candidate, found: Mapping[str, Side], by_others: Mapping[str, Duel]) -> Standing:
         question, book = self.field.question, self.field.book

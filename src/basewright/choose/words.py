@@ -160,6 +160,17 @@ def _widest(duel: Duel, was_tuned: bool) -> tuple[float, float, str]:
     return *lookup.on_items(duel), " on new items, with these tunings: tuned again, the order may change"
 
 
+def _guide(choice: Choice) -> str:
+    """Why this one, where nothing is proven."""
+    tied = [standing(choice, model) for model in choice.tied]
+    chosen = standing(choice, choice.winner)
+    if chosen.hint is not None and chosen.hint == max(one.hint for one in tied if one.hint is not None):
+        return "whose frozen features promise most"
+    if chosen.parameters == min(one.parameters for one in tied):
+        return "the cheapest"
+    return "the highest score"
+
+
 def _level(choice: Choice, duels: list[Duel]) -> bool:
     """Whether all that are tied are shown to be within the margin, not only not told apart."""
     return all(duel.outcome == "tie within the margin" for duel in duels if duel.second in choice.tied)
@@ -173,7 +184,7 @@ def _tie(choice: Choice) -> list[str]:
         return [_same(choice), f"With {sure} confidence {_apart(chosen or _far(duels))}."]
     none = "Among the base models there is no" if choice.beaten_by else "No"
     said = (
-        f"{none} proven winner: take {choice.winner} to go on, the cheapest of {len(choice.tied)} that "
+        f"{none} proven winner: take {choice.winner} to go on, {_guide(choice)} of {len(choice.tied)} that "
         f"{plural(choice.items, 'item')} cannot separate."
     )
     if not duels:
