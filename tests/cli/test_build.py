@@ -47,3 +47,10 @@ def test_a_stage_that_stops_is_named(recipe: Path, tmp_path: Path, capsys: pytes
     err = capsys.readouterr().err
     assert err.splitlines()[0].startswith("basewright: plan: no candidate fits")
     assert err.splitlines()[1].startswith("  next: ")
+
+
+def test_a_winner_is_said_with_its_confidence(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = recipe.with_name("alone.toml")
+    alone.write_text(recipe.read_text("utf-8").replace('["./one", "./two"]', '["./one"]'), "utf-8")
+    assert run(["build", str(alone), "--runs", str(tmp_path / "runs")]) == 0
+    assert "one is the base to build on, at 95% confidence" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def _verdict(built: Any, folder: str) -> str:
     choice, proof = built.choice.record, built.proof.record
     after, gain = proof.after.accuracy, proof.gain.difference
     if choice.verdict == "winner":
-        chosen = f"{choice.winner} is the base to build on, at {choice.confidence:.0%} confidence"
+        chosen = f"{choice.winner} is the base to build on, at {choice.question.confidence:.0%} confidence"
     else:
         chosen = f"{' and '.join(choice.tied)} cannot be separated; built on {choice.winner}"
     if choice.beaten_by:
