@@ -74,10 +74,15 @@ def digest(value: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write, flush and fsync; atomic, so a reader sees the old file or the new one."""
+    """A plain value as a file, as `write` does."""
+    write(path, json.dumps(to_plain(value), indent=1, allow_nan=False).encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write, flush and fsync; atomic, so a reader sees the old file or the new one. Raises `StoreError`."""
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with _disk_errors(path.name), half.open("wb") as file:
-        file.write(json.dumps(to_plain(value), indent=1, allow_nan=False).encode())
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(half, path)

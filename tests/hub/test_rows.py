@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from basewright.formats.safetensors import read_header
 from basewright.hub import rows
-from basewright.hub.header import read_header
 from tests.hub.folders import bf16, weights
 
 NAME = "model.embed_tokens.weight"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basewright.catalog import strict
 from basewright.errors import ModelFileError
+from basewright.formats import strict
 
 MAX_CONFIG = 2**20
 CODE = re.compile(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from basewright.catalog import config as configs
-from basewright.catalog import strict
 from basewright.errors import ModelFileError
+from basewright.formats import strict
 from basewright.records import ModelCard, Shape
 
 EMBEDDING = "model.embed_tokens.weight"

@@ -59,8 +59,8 @@ def decide(
     if not entrants:
         reasons = "; ".join(f"{one.model}: {one.dropped.reason}" for one in candidates if one.dropped)
         raise DoesNotFit("no candidate can take part", fix=reasons)
-    field = Contest(question, items, Book(panel, question), prior or {}, hints or {})
-    climb = field.climb(entrants) if question.rungs else None
+    field = Contest(question, entrants, items, Book(panel, question), prior or {}, hints or {})
+    climb = field.climb() if question.rungs else None
     finalists = list(climb.survivors) if climb else entrants
     raced = field.race(finalists)
     field.settle(finalists)
@@ -97,14 +97,13 @@ class Answer:
         question, book = self.field.question, self.field.book
         found = duels.sides(book, self.finalists)
         leader = contest.leader(found)
-        level, rival_level = contest.alpha(question, len(self.finalists)), contest.alpha(question, 1 + len(rivals))
         rest = [model for model in self.finalists if model != leader]
-        against = [self.field.duel(found[leader], found[model], level) for model in rest]
+        against = [self.field.duel(found[leader], found[model]) for model in rest]
         by_others = {one.second: one for one in against}
         tied = [leader, *(one.second for one in against if one.outcome != "better")]
         winner = self._pick(tied, by_others, {one.model: one.parameters for one in candidates})
         sides = [duels.classical(one.name, one.items) for one in rivals]
-        against += [self.field.duel(found[leader], side, rival_level) for side in sides]
+        against += self.field.against(found[leader], sides)
         standings = [self._standing(one, found, by_others) for one in candidates]
         standings += [self._classical(one) for one in rivals]
         spent = [one.spent for one in standings]

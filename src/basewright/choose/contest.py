@@ -1,4 +1,4 @@
-"""The three ways to find out more about candidates, each of which asks only what the ones before left open."""
+"""The ways to find out more about candidates, each of which asks only what the ones before left open."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The three ways to find out more, each of which asks only what the ones before left open."""
+    """What is asked of whom, and what was answered."""
 
     question: Question
+    entrants: Sequence[str]
     items: int
     book: Book
     prior: Mapping[str, float]
@@ -34,7 +35,7 @@ class Contest:
     hints: Mapping[str, float]
     """Higher is better, in any unit."""
 
-    def climb(self, entrants: Sequence[str]) -> Climb:
+    def climb(self) -> Climb:
         places = self.order()[:RUNG_ITEMS]
 
         def measure(model: str, examples: int) -> Measured:
@@ -44,7 +45,7 @@ class Contest:
             )
 
         return ladder.climb(
-            entrants,
+            self.entrants,
             self.question.rungs,
             measure,
             target=self.question.target,
@@ -73,9 +74,9 @@ class Contest:
         the race ends when the pool at hand is decided, which takes fewer."""
         while True:
             found = duels.sides(self.book, finalists)
-            first, level = leader(found), alpha(self.question, len(finalists))
+            first = leader(found)
             rest = [model for model in finalists if model != first]
-            close = [model for model in rest if self._open(self.duel(found[first], found[model], level))]
+            close = [model for model in rest if self._open(self.duel(found[first], found[model]))]
             known = min(len(found[model].values) for model in (first, *close))
             if not close or known == self.items:
                 return
@@ -93,8 +94,7 @@ class Contest:
         found = duels.sides(self.book, finalists)
         first = leader(found)
         rest = [model for model in finalists if model != first]
-        level = alpha(self.question, len(finalists))
-        unsettled = [model for model in rest if self.duel(found[first], found[model], level).outcome != "better"]
+        unsettled = [model for model in rest if self.duel(found[first], found[model]).outcome != "better"]
         if self.question.repeats == 1 or not unsettled:
             return
         places = sorted(found[first].values)
@@ -111,8 +111,17 @@ class Contest:
             prior=self.prior,
         )
 
-    def duel(self, first: Side, second: Side, level: float) -> Duel:
+    def duel(self, first: Side, second: Side) -> Duel:
+        """Of two entrants. The level holds over all that entered, also those that left before."""
+        return self._duel(first, second, len(self.entrants))
+
+    def against(self, first: Side, rivals: Sequence[Side]) -> list[Duel]:
+        """An entrant against classical methods, a family of their own."""
+        return [self._duel(first, rival, 1 + len(rivals)) for rival in rivals]
+
+    def _duel(self, first: Side, second: Side, family: int) -> Duel:
         question = self.question
+        level = alpha(question, family)
         return duels.duel(first, second, self.order(), repeats=question.repeats, alpha=level, margin=question.margin)
 
     def order(self) -> list[int]:
@@ -128,9 +137,9 @@ class Contest:
         return max(contenders, min(most, contenders + left // self.book.last))
 
 
-def alpha(question: Question, finalists: int) -> float:
-    """How often each end of a duel's bounds may fail: whichever of them leads, by luck too, the family holds."""
-    return (1 - question.confidence) / max(2, finalists)
+def alpha(question: Question, family: int) -> float:
+    """How often each end of a duel's bounds may fail: whichever of the family leads, by luck too, all hold together."""
+    return (1 - question.confidence) / max(2, family)
 
 
 def leader(found: Mapping[str, Side]) -> str:

@@ -16,13 +16,13 @@ from basewright.cli import show
 def command(recipe: Path, runs: Path, as_json: bool) -> None:
     """Choose among the candidates of RECIPE by evidence: a winner with a confidence, or an honest tie.
 
-    Stop it at any time and run it again: it continues. Add a candidate: only the new one is measured. A tie is an
-    answer here; `build` stops on one unless the recipe takes the cheapest.
+    Stop it at any time and run it again: it continues. Add a candidate: what the others answered is not asked again.
+    A tie is an answer here; `build` stops on one unless the recipe takes the cheapest.
 
     \b
     basewright choose examples/contract-clauses.toml
     """
-    from basewright import path
+    from basewright import path, store
     from basewright import recipe as recipes
     from basewright.choose import page, terminal
 
@@ -33,7 +33,7 @@ def command(recipe: Path, runs: Path, as_json: bool) -> None:
     again = f"basewright choose {recipe}{where}"
     written = runs / f"{read.name}-choice.html"
     html = page.render(choice, title=read.name, command=again, measured=measured, price_per_hour=price)
-    written.write_text(html, "utf-8")
+    store.write(written, html.encode())
     plain = {"choice_id": chosen.choice.id, "choice": choice, "answers_per_second": measured, "page": str(written)}
     show.result("\n" + terminal.terminal(choice, measured), plain, as_json)
     show.hint(f"\nPage      {written}\nNext      basewright build {recipe}{where}")

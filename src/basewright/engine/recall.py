@@ -98,6 +98,11 @@ class RecalledLM(LM):
                 answers.execute(TABLE)
                 yield answers
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise StoreError(
+                    f"disk full while keeping answers in {self.path.name}; those written before are kept",
+                    fix="free some space, then run the same command again",
+                ) from error
             raise StoreError(
                 f"the answers kept in {self.path.name} cannot be used: {error}",
                 fix=f"remove {self.path.parent.name}/{self.path.name} and run again; its answers are computed anew",

@@ -15,10 +15,10 @@ from typing import Any
 
 from basewright.catalog import config as configs
 from basewright.catalog import shape as shapes
-from basewright.catalog import strict
 from basewright.errors import ModelFileError
-from basewright.hub.header import Tensor, read_header
-from basewright.hub.names import check_name
+from basewright.formats import strict
+from basewright.formats.names import check_name
+from basewright.formats.safetensors import Tensor, read_header
 from basewright.records import FileEntry
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

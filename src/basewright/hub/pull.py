@@ -11,11 +11,11 @@ from pathlib import Path
 from basewright import signals, store
 from basewright.catalog import config as configs
 from basewright.catalog import shape as shapes
-from basewright.catalog import strict
 from basewright.errors import ModelFileError
+from basewright.formats import strict
+from basewright.formats.names import check_name
+from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import airlock, rows
-from basewright.hub.header import Tensor, read_header
-from basewright.hub.names import check_name
 from basewright.records import FileEntry, ModelCard, Weights
 
 PACKAGE = "package:"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basewright import signals
-from basewright.hub.header import Tensor
+from basewright.formats.safetensors import Tensor
 
 SMALL = 1e-6
 BLOCK = 4 * 2**20

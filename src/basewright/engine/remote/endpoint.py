@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from basewright.catalog import strict
 from basewright.engine.lm import CERTAIN, LM, Likelihood, Pair, Piece, Sampling, check_length, check_pairs
 from basewright.engine.remote import streaming, ways
 from basewright.engine.remote.key import open_wire
@@ -22,6 +21,7 @@ from basewright.engine.remote.transport import Declined, Wire
 from basewright.engine.remote.ways import Unread, Way
 from basewright.engine.remote.work import Check, Job, polled
 from basewright.errors import UsageError
+from basewright.formats import strict
 from basewright.records import Progress, silent
 from basewright.text import encode
 from basewright.text.tokenizer import Tokenizer, open_tokenizer

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basewright.catalog import shape, strict
+from basewright.catalog import shape
+from basewright.formats import strict
+from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import rows
-from basewright.hub.header import Tensor, read_header
 
 TEMPLATE = "chat_template.jinja"
 MAX_TEMPLATE, MAX_TOKENIZER = 2**20, 64 * 2**20

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basewright.errors import ModelFileError
-from basewright.hub import header
-from basewright.hub.header import Tensor, read_header
+from basewright.formats import safetensors as headers
+from basewright.formats.safetensors import Tensor, read_header
 from tests.hub.folders import random_tensors, safetensors, weights
 
 
@@ -118,10 +118,10 @@ def test_h008_what_we_accept_the_library_reads_the_same(data: st.DataObject) -> 
 
 
 def test_h007_hostile_headers_are_refused_fast() -> None:
-    many = {f"t{i}": entry(shape=[0], data_offsets=[0, 0]) for i in range(header.MAX_TENSORS + 3)}
+    many = {f"t{i}": entry(shape=[0], data_offsets=[0, 0]) for i in range(headers.MAX_TENSORS + 3)}
     blobs = {
-        "16 MiB": safetensors(b"{" + b" " * header.MAX_HEADER + b"}"),
-        f"more than {header.MAX_TENSORS} tensors": safetensors(many),
+        "16 MiB": safetensors(b"{" + b" " * headers.MAX_HEADER + b"}"),
+        f"more than {headers.MAX_TENSORS} tensors": safetensors(many),
         "shape that is none": safetensors({"a": entry(shape=[1] * 9)}, b"1234"),
         "of metadata": safetensors({"__metadata__": {"a": "x" * 2**20}}),
         "more than": safetensors(b'{"a":[' + b"[]," * 2_000_000 + b"[]]}"),
@@ -134,10 +134,10 @@ def test_h007_hostile_headers_are_refused_fast() -> None:
 
 
 def test_h007_the_worst_header_that_is_accepted_is_read_in_time() -> None:
-    many = {f"t{i:06d}": entry(shape=[0], data_offsets=[0, 0]) for i in range(header.MAX_TENSORS)}
+    many = {f"t{i:06d}": entry(shape=[0], data_offsets=[0, 0]) for i in range(headers.MAX_TENSORS)}
     blob = safetensors(many)
     started = time.perf_counter()
-    assert len(read(blob)) == header.MAX_TENSORS
+    assert len(read(blob)) == headers.MAX_TENSORS
     assert time.perf_counter() - started < 8.0  # 1 s on a free core
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basewright.catalog import strict
 from basewright.errors import ModelFileError
+from basewright.formats import strict
 
 values = st.recursive(
     st.none()

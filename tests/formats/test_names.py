@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basewright.errors import ModelFileError
-from basewright.hub.names import check_name
+from basewright.formats.names import check_name
 
 UNSAFE = (
     "", ".", "..", "../model.safetensors", "..\\model.safetensors", "a/b", "a\\b", "/etc/passwd", "C:\\x", "C:x",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
-from basewright.catalog import strict
 from basewright.errors import ModelFileError
+from basewright.formats import strict
 
 MAX_HEADER = 16 * 2**20
 MAX_TENSORS = 100_000

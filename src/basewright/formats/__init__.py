@@ -1,0 +1,1 @@
+"""Strangers' files, read strictly and within bounds: JSON, safetensors headers, file names."""
