@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, dataclass_transform
 
 Nature = Literal["base", "instruct"]
+ModelKind = Literal["decoder", "encoder", "image encoder", "recurrent", "hosted"]
+Modality = Literal["text", "image"]
 TaskKind = Literal["classify"]
 Points = Literal["base", "instruct", "neither"]
 Verdict = Literal["winner", "tie"]
@@ -90,11 +92,28 @@ class Machine:
 class Source:
     url: str
     read_on: str
+    """The day it was opened, as 2026-11-25."""
+    words: str = ""
+    """The words or figures relied on, short."""
+    facts: tuple[str, ...] = ()
+    """Fields of the card that rest on it; a field that no source names is shown as unknown."""
+
+
+@record
+class PublishedScore:
+    """A benchmark's score as its source printed it."""
+
+    task: str
+    metric: str
+    value: float
+    shots: int | None
+    url: str
 
 
 @record
 class Shape:
-    """A decoder's dimensions, in the words of the Llama family."""
+    """A transformer's dimensions, as far as bytes, operations and activations need them; parameters are counted from
+    the config's tensors (`catalog.architectures`)."""
 
     layers: int
     width: int
@@ -102,22 +121,81 @@ class Shape:
     kv_heads: int
     head_dim: int
     feed_forward: int
+    """Of a dense layer."""
     vocabulary: int
     tied: bool
     """Whether the output projection is the embedding table."""
+    gated: bool = True
+    """Whether the feed-forward has three maps (gate, up, down), or two."""
+    parallel: bool = False
+    """Whether attention and feed-forward read one norm, side by side."""
+    window: int | None = None
+    """Tokens that a layer with a sliding window sees."""
+    windowed: int = 0
+    """Layers that have it."""
+    experts: int = 0
+    experts_active: int = 0
+    expert_feed_forward: int = 0
+    shared_feed_forward: int = 0
+    """Of the experts that every token takes, together."""
+    dense_layers: int = 0
+    """Layers without experts, in a model that has them."""
+    cache_width: int | None = None
+    """Values kept for a token in each layer where that is not keys and values, 2 x kv_heads x head_dim."""
+
+
+@record
+class ModelFacts:
+    """What is known of a base model, whether it can be run here or not; None and empty are unknown."""
+
+    id: str
+    family: str
+    kind: ModelKind
+    nature: Nature
+    location: str
+    """`package:NAME` for a shipped model, `hub:OWNER/NAME`, `remote:PROVIDER/NAME` for one that is only hosted."""
+    licence: str
+    """SPDX, `LicenseRef-...` for another, or `unknown`."""
+    sources: tuple[Source, ...]
+    config: dict[str, Any] = field(default_factory=dict)
+    """What its config.json says of its tensors, in the words of transformers."""
+    published: str | None = None
+    """Its size as its makers print it: `8B`, `124M`, `8,030,261,248`."""
+    published_active: str | None = None
+    """Likewise what one token passes through, where experts share the work."""
+    precision: str | None = None
+    context: int | None = None
+    tokens_seen: int | None = None
+    languages: tuple[str, ...] = ()
+    modality: tuple[Modality, ...] = ("text",)
+    released: str | None = None
+    """2024-07-23, 2024-07 or 2024."""
+    gated: bool | None = None
+    """Whether its makers ask for a name or a promise before the download."""
+    revision: str | None = None
+    sibling: str | None = None
+    """The instruct model made of it, or the base that it was made of."""
+    scores: tuple[PublishedScore, ...] = ()
 
 
 @record
 class ModelCard:
+    """What has to be known of a model that is planned and run."""
+
     id: str
     family: str
-    kind: Literal["decoder"]
+    kind: ModelKind
     nature: Nature
     location: str
-    """`package:NAME` for a shipped model, else a folder."""
+    """As in `ModelFacts`, or a folder."""
     licence: str
     parameters: int
+    """Counted from the tensors that the config calls for."""
+    active_parameters: int
+    """That one token passes through: all, unless experts share the work."""
     shape: Shape
+    config: dict[str, Any]
+    """What its config.json says of its tensors."""
     precision: str
     context: int
     languages: tuple[str, ...]
