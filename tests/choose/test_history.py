@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.choose import new_task
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from basewright.choose import history
@@ -93,6 +93,7 @@ def test_of_equally_promising_ones_the_less_known_is_next() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(table={"t": {"m0": 0.0, "m1": 1e-38}}, known={"m0": 0.0, "m1": 0.0}, candidates=["m0"])
 @given(table=tables, known=rows, candidates=st.lists(st.sampled_from([*NAMES, "new"]), min_size=1, unique=True))
 def test_any_gaps_any_scores(
     table: dict[str, dict[str, float]], known: dict[str, float], candidates: list[str]

@@ -30,6 +30,8 @@ OWN = 0.1
 """Share of the task's own half that no relative tells: a model's luck with the seed, mostly."""
 LEVEL, LEVEL_SD, SPREAD = 0.5, 0.25, 0.05
 """Where nothing is known: what a task's scores lie around, how surely, and how far they lie apart."""
+EQUAL = 1e-6
+"""Share of items: a task whose scores spread by less tells no model from another."""
 BORROWED = 4
 """Scores of typical spread each past task's own spread is averaged with: of two models it says little."""
 
@@ -117,7 +119,8 @@ def _standardised(table: Table, models: Sequence[str]) -> tuple[Array, float, fl
     count, levels = np.isfinite(scores).sum(axis=0), np.nanmean(scores, axis=0)
     squares = np.nansum((scores - levels) ** 2, axis=0)
     spreads = np.sqrt(squares[count > 1] / (count[count > 1] - 1))
-    spread = float(np.median(spreads[spreads > 0])) if spreads.any() else SPREAD
+    apart = spreads[spreads > EQUAL]
+    spread = float(np.median(apart)) if apart.size else SPREAD
     pooled = np.sqrt((squares + BORROWED * spread**2) / (count + BORROWED))
     return ((scores - levels) / pooled)[: len(models)], float(levels.mean()), spread
 
