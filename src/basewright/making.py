@@ -156,7 +156,7 @@ class Maker:
         return replace(card, licence=stated) if stated and card.licence == "unknown" else card
 
     def candidates(self) -> dict[str, ModelCard]:
-        """The candidates named, and with `fits` every base model of the catalog, by id."""
+        """The candidates named, and with `fits` every base model that is in the package, by id."""
         section = self.recipe.candidates
         found: dict[str, ModelCard] = {}
         for card in map(self.card, section.models):
@@ -166,7 +166,8 @@ class Maker:
                 )
             found[card.id] = card
         if section.fits:
-            found = {card.id: card for card in cards.find() if card.nature == "base"} | found
+            here = [card for card in cards.find() if card.location.startswith("package:")]
+            found = {card.id: card for card in here if card.nature == "base"} | found
         if not found:
             raise UsageError("[candidates] names no model", fix="list them in models, or set fits = true")
         return found

@@ -16,6 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from basewright import store
+from basewright.catalog.shape import shape_of
 from basewright.data.corpora import documents
 from basewright.data.pack import Order, Packed, pack
 from basewright.engine.torch_lm import TorchLM
@@ -25,7 +26,6 @@ from basewright.records import (
     ModelCard,
     PretrainSettings,
     Progress,
-    Shape,
 )
 from basewright.store import Work
 from basewright.text import encode
@@ -238,6 +238,18 @@ def _write(model: Any, work: Work) -> None:
 
 def _card(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: int) -> ModelCard:
     """`vocabulary` is what the tokenizer learned: a small corpus holds fewer merges than were asked for."""
+    config = {
+        "model_type": "llama",
+        "num_hidden_layers": settings.layers,
+        "hidden_size": settings.width,
+        "num_attention_heads": settings.heads,
+        "num_key_value_heads": settings.kv_heads,
+        "head_dim": settings.width // settings.heads,
+        "intermediate_size": settings.feed_forward,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": settings.context,
+        "tie_word_embeddings": True,
+    }
     return ModelCard(
         id=settings.name,
         family="foundling" if settings.name.startswith("foundling") else settings.name,
@@ -246,16 +258,9 @@ def _card(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: 
         location=".",
         licence=settings.licence,
         parameters=parameters,
-        shape=Shape(
-            layers=settings.layers,
-            width=settings.width,
-            heads=settings.heads,
-            kv_heads=settings.kv_heads,
-            head_dim=settings.width // settings.heads,
-            feed_forward=settings.feed_forward,
-            vocabulary=vocabulary,
-            tied=True,
-        ),
+        active_parameters=parameters,
+        shape=shape_of(config),
+        config=config,
         precision="bfloat16",
         context=settings.context,
         languages=settings.languages,
