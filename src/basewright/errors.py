@@ -17,6 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Literal
+
+FileCode = Literal[
+    "missing",  # a file, or a part that must be in it, is not there
+    "unreadable",  # the system does not give it: a link, a pipe, no permission, a failed read
+    "name",  # a name of a file, tensor or key that is not plain, or is there in two spellings
+    "too-large",  # beyond a stated limit: bytes, depth, counts
+    "mistaken",  # another thing under this name: a web page, a Git-LFS pointer, an archive, zeros
+    "cut-off",  # fewer bytes than it announces
+    "malformed",  # against its format's rules
+    "mismatch",  # two parts of the model that do not belong together
+    "code",  # it can run code, or asks a library to
+    "unsupported",  # sound, and not among what is supported here
+    "changed",  # other bytes than were looked at a moment ago
+    "template",  # a chat template that does more than write messages, or too much of it
+    "unusable",  # found after the airlock, by what opened it
+]
+"""What is wrong with a model's file, for programs; all there are."""
 
 
 class BasewrightError(Exception):
@@ -41,7 +59,23 @@ class DataError(BasewrightError):
 
 
 class ModelFileError(BasewrightError):
+    """`file` is the name of the file at fault, `offset` the byte in it, where they are known."""
+
     exit_code = 65
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fix: str,
+        code: FileCode = "unusable",
+        file: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message, fix=fix)
+        self.code = code
+        self.file = file
+        self.offset = offset
 
 
 class DoesNotFit(BasewrightError):

@@ -298,3 +298,27 @@ def test_h011_any_change_of_bytes_passes_or_is_the_one_error(tmp_path: Path, dat
         told = ""
     assert "\n" not in told
     write(folder)
+
+
+# --- what is worth downloading ------------------------------------------------------------------------
+
+
+def test_wanted_names_one_file_of_weights_or_an_index_with_its_shards() -> None:
+    small = ["LICENSE", "README.md", "config.json", "tokenizer.json", "tokenizer_config.json"]
+    others = [
+        "pytorch_model.bin",
+        "modeling_x.py",
+        "onnx/model.safetensors",
+        "../config.json",
+        "model.fp16.safetensors",
+    ]
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    assert airlock.wanted([*others, *small, *shards, INDEX]) == sorted([*small, *shards, INDEX])
+    assert airlock.wanted([*others, *small, *shards, INDEX, "model.safetensors"]) == sorted(
+        [*small, "model.safetensors"]
+    )
+
+
+def test_wanted_gguf_names_whole_files_at_the_top() -> None:
+    names = ["a-Q4_0.gguf", "b.GGUF", "sub/c.gguf", "d-00001-of-00002.gguf", "../e.gguf", "config.json"]
+    assert airlock.wanted_gguf(names) == ["a-Q4_0.gguf", "b.GGUF"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import click
 
-from basewright.errors import BasewrightError, Interrupted, StoreError, UsageError
+from basewright.errors import BasewrightError, Interrupted, ModelFileError, StoreError, UsageError
 
 
 def guarded(action: Callable[[], object], *, as_json: bool) -> int:
@@ -42,6 +42,8 @@ def _say(error: BasewrightError, as_json: bool) -> int:
     where = f"{error.stage}: " if error.stage else ""
     if as_json:
         plain = {"error": error.message, "stage": error.stage, "fix": error.fix, "exit_code": error.exit_code}
+        if isinstance(error, ModelFileError):
+            plain |= {"code": error.code, "file": error.file, "offset": error.offset}
         click.echo(json.dumps(plain))
     click.echo(f"basewright: {where}{' '.join(error.message.split())}", err=True)
     click.echo(f"  next: {error.fix}", err=True)

@@ -17,7 +17,7 @@ from basewright.catalog import config as configs
 from basewright.catalog import shape as shapes
 from basewright.errors import ModelFileError
 from basewright.formats import strict
-from basewright.formats.names import check_name
+from basewright.formats.names import SAFE, check_name
 from basewright.formats.safetensors import Tensor, read_header
 from basewright.records import FileEntry
 
@@ -38,6 +38,9 @@ LIMITS = {
 }
 """The files that are taken beside weights and licences, and the most bytes each may have."""
 LICENCE = re.compile(r"(LICEN[CS]E|NOTICE|USE_POLICY|COPYING)[A-Za-z0-9._-]*")
+SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
+GGUF = re.compile(r".+\.gguf", re.IGNORECASE)
+PART = re.compile(r".+-[0-9]{5}-of-[0-9]{5}\.gguf", re.IGNORECASE)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz", ".h5", ".keras", ".joblib")
 FLOATS = ("F32", "BF16", "F16")
 LEFTOVER = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
@@ -67,6 +70,28 @@ def inspect(folder: Path) -> tuple[FileEntry, ...]:
     _check_tensors(tensors, config)
     _check_ids(values[TOKENIZER], config)
     return tuple(sorted([*files, *shards], key=lambda entry: entry.name))
+
+
+def wanted(names: Iterable[str]) -> list[str]:
+    """Of all file names in a repository, those that `inspect` would look at once they are here, in order.
+
+    Weights are one file, or an index with the shards it names by custom; only names at the top of the repository.
+    """
+    present = {name for name in names if SAFE.fullmatch(name)}
+    taken = {name for name in present if name in LIMITS or LICENCE.fullmatch(name)}
+    if WEIGHTS in present:
+        taken = (taken | {WEIGHTS}) - {INDEX}
+    elif INDEX in present:
+        taken |= {name for name in present if SHARD.fullmatch(name)}
+    return sorted(taken)
+
+
+def wanted_gguf(names: Iterable[str]) -> list[str]:
+    """The GGUF files among all file names in a repository: each is a whole model, so the caller takes one of them.
+
+    Parts of a split one (`-00001-of-00003.gguf`) are left out: one alone is no model.
+    """
+    return sorted(name for name in names if SAFE.fullmatch(name) and GGUF.fullmatch(name) and not PART.fullmatch(name))
 
 
 def _take(folder: Path) -> set[str]:
