@@ -64,14 +64,16 @@ class Chooser:
 
     @cached_property
     def prior(self) -> dict[str, float]:
-        """What past choices of other tasks in this store let expect, if the recipe asks: then the work, and a little of
-        the answer, depends on what was run before."""
+        """What past choices of other tasks in this store and published scores let expect, if the recipe asks: then the
+        work, and a little of the answer, depends on what was run before."""
         if not self.maker.recipe.choose.history:
             return {}
+        from basewright.catalog import cards
         from basewright.choose import history
 
         past = history.past_runs(self.maker.store)
         others = {name: row for name, row in past.items() if not name.startswith(f"{self.task.name}, ")}
+        others |= history.published(cards.facts())
         expected = history.prior(others, list(self.bases), {}) if others else {}
         return {model: mean for model, (mean, _) in expected.items()}
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from basewright.choose import history
 from basewright.errors import UsageError
-from basewright.records import Choice, Standing
+from basewright.records import Choice, ModelFacts, PublishedScore, Standing
 from basewright.store import Store
 from basewright.store import commit as publish
 from tests.choose import making
@@ -259,3 +260,26 @@ def test_the_bench_reproduces_its_baselines() -> None:
 def test_history_beats_the_baselines_among_few_candidates() -> None:
     regret = {row.method: row.mean[3] for row in new_task.few(orders=100)}
     assert regret["history with updates"] < regret["mean standing on other tasks"] < regret["random"] / 3
+
+
+def test_published_scores_are_rows_of_one_way_of_asking() -> None:
+    def facts(model: str, *scores: PublishedScore) -> ModelFacts:
+        known: dict[str, Any] = {"family": "f", "kind": "decoder", "nature": "base", "location": "hub:o/m"}
+        return ModelFacts(id=model, licence="MIT", sources=(), scores=scores, **known)
+
+    def score(task: str, value: float, shots: int | None = 5, metric: str = "accuracy") -> PublishedScore:
+        return PublishedScore(task=task, metric=metric, value=value, shots=shots, url="https://example.org")
+
+    table = history.published(
+        [
+            facts("a", score("mmlu", 66.5), score("arc", 59.0, shots=25), score("wikitext", 12.3, metric="perplexity")),
+            facts("b", score("mmlu", 35.0), score("arc", 40.0, shots=None)),
+        ]
+    )
+    assert table == {
+        "mmlu, accuracy, 5 shots, published": {"a": 0.665, "b": 0.35},
+        "arc, accuracy, 25 shots, published": {"a": 0.59},
+        "arc, accuracy, shots not said, published": {"b": 0.4},
+    }
+    expected = history.prior(table, ["a", "b", "unheard of"], {})
+    assert expected["a"][0] > expected["unheard of"][0] > expected["b"][0]

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basewright.errors import StoreError, UsageError
-from basewright.records import Choice, Standing
+from basewright.records import Choice, ModelFacts, Standing
 from basewright.store import Store
 
 Table = Mapping[str, Mapping[str, float]]
 """Past scores as shares of items, by task and by model; a model that was not tuned for a task is missing there."""
 Array = NDArray[np.float64]
+PERCENT = ("accuracy", "acc_norm", "exact match", "f1", "pass@1")
 
 GENERAL = 0.5
 """Share of a standardised score's variance that is the same on every task."""
@@ -102,6 +103,17 @@ def past_runs(store: Store) -> Table:
             row = table.setdefault(name, {})
             for model, score in _scores(made.record).items():
                 row.setdefault(model, score)
+    return table
+
+
+def published(facts: Iterable[ModelFacts]) -> Table:
+    """Scores as their makers printed them, by task, metric and shots, as shares: only of metrics in percent, where more
+    is better."""
+    table: dict[str, dict[str, float]] = {}
+    for one in facts:
+        for score in (score for score in one.scores if score.metric in PERCENT):
+            shots = "shots not said" if score.shots is None else f"{score.shots} shots"
+            table.setdefault(f"{score.task}, {score.metric}, {shots}, published", {})[one.id] = score.value / 100
     return table
 
 
