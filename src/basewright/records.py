@@ -106,7 +106,7 @@ class PublishedScore:
     task: str
     metric: str
     value: float
-    shots: int | None
+    shots: int | None = None
     url: str
 
 
