@@ -13,9 +13,10 @@ import torch
 from gguf import GGMLQuantizationType, GGUFReader, dequantize
 from safetensors.torch import load_file, save_file
 
-from basewright.convert import gguf_header, gguf_writer
+from basewright.convert import gguf_writer
 from basewright.convert.gguf_writer import Quantization, to_gguf
 from basewright.errors import ModelFileError, Refused
+from basewright.formats import gguf
 from tests.models import END, PAD, tiny_llama
 
 F32, F16, Q8_0 = GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0
@@ -46,7 +47,7 @@ def test_types_are_those_of_llama_cpp(
 ) -> None:
     """Vectors stay float32; a matrix whose rows are no multiple of 32 falls back to float16."""
     folder = tiny_llama(tmp_path / "model", layers=1, feed_forward=84, tied=False)
-    head = gguf_header.read(written(folder, quantization))
+    head = gguf.read(written(folder, quantization))
     kinds = {tensor.name: tensor.kind for tensor in head.tensors}
     assert head.metadata["general.file_type"] == file_type
     assert kinds["blk.0.ffn_down.weight"] == F16
@@ -59,7 +60,7 @@ def test_a_tied_output_is_not_written_even_where_it_is_stored(folder: Path) -> N
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
     tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
     save_file(tensors, folder / "model.safetensors")
-    names = {tensor.name for tensor in gguf_header.read(written(folder)).tensors}
+    names = {tensor.name for tensor in gguf.read(written(folder)).tensors}
     assert "output.weight" not in names
     assert not any("rotary" in name for name in names)
 
@@ -145,7 +146,7 @@ def test_h018_an_interrupted_write_leaves_the_old_file(folder: Path, monkeypatch
 
 def test_the_keys_say_what_the_model_is(folder: Path) -> None:
     edit_json(folder / "config.json", lambda c: c["rope_parameters"].update(rope_theta=123456.0))
-    metadata = gguf_header.read(written(folder, name="tiny", licence="MIT", stop_ids="[0]", empty="")).metadata
+    metadata = gguf.read(written(folder, name="tiny", licence="MIT", stop_ids="[0]", empty="")).metadata
     expected = {
         "general.architecture": "llama",
         "general.name": "tiny",
@@ -176,7 +177,7 @@ def test_the_keys_say_what_the_model_is(folder: Path) -> None:
 
 def test_add_bos_is_what_the_tokenizer_does(tmp_path: Path) -> None:
     """The config names a BOS token; the tokenizer does not put it before a text."""
-    metadata = gguf_header.read(written(tiny_llama(tmp_path / "model", layers=1, bos=False))).metadata
+    metadata = gguf.read(written(tiny_llama(tmp_path / "model", layers=1, bos=False))).metadata
     assert metadata["tokenizer.ggml.bos_token_id"] == 0
     assert metadata["tokenizer.ggml.add_bos_token"] is False
 
@@ -186,7 +187,7 @@ def test_rows_beyond_the_tokens_get_names_no_text_has(folder: Path) -> None:
     tensors["model.embed_tokens.weight"] = torch.nn.functional.pad(tensors["model.embed_tokens.weight"], (0, 0, 0, 5))
     save_file(tensors, folder / "model.safetensors")
     edit_json(folder / "config.json", lambda c: c.update(vocab_size=389))
-    metadata = gguf_header.read(written(folder)).metadata
+    metadata = gguf.read(written(folder)).metadata
     assert metadata["tokenizer.ggml.tokens"][384:] == [f"[PAD{i}]" for i in range(384, 389)]
     assert metadata["tokenizer.ggml.token_type"][384:] == [5] * 5
 

@@ -201,16 +201,10 @@ def test_h019_swapped_tensors_are_named(gguf: Path, trained: TorchLM) -> None:
 
 def test_h009_a_cut_file_goes_no_further(gguf: Path, trained: TorchLM) -> None:
     whole = gguf.read_bytes()
-    for size in (len(whole) - 1, len(whole) - 32, len(whole) // 2):
+    for size in (len(whole) - 1, len(whole) - 32, len(whole) // 2, 1000):
         gguf.write_bytes(whole[:size])
-        checks, skipped = prove(gguf, trained, TEXTS)
-        assert [check.name for check in checks] == ["intact"]
-        with pytest.raises(Refused, match="intact"):
-            require(checks, "convert again")
-        assert skipped == []
-    gguf.write_bytes(whole[:1000])
-    with pytest.raises(ModelFileError):
-        prove(gguf, trained, TEXTS)
+        with pytest.raises(ModelFileError, match=r"cut off|ends inside"):
+            prove(gguf, trained, TEXTS)
 
 
 def test_a_reader_that_fails_is_a_failed_check(gguf: Path, trained: TorchLM) -> None:

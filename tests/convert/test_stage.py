@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from basewright.convert import gguf_header, gguf_writer, parity, stage
+from basewright.convert import gguf_writer, parity, stage
 from basewright.convert.merge import merge
 from basewright.convert.stage import convert
 from basewright.errors import Refused, UsageError
+from basewright.formats import gguf
 from basewright.plain import from_plain, to_plain
 from basewright.records import (
     Adapter,
@@ -128,7 +129,7 @@ def test_everything_is_made_proven_and_listed(base: Made[Weights], adapter: Made
 
 def test_the_file_carries_layout_and_lineage(base: Made[Weights], adapter: Made[Adapter], work: Work) -> None:
     convert(base, adapter, ("gguf:f16",), TEXTS, work, silent)
-    metadata = gguf_header.read(work.out / "gguf" / "someone-tiny-f16.gguf").metadata
+    metadata = gguf.read(work.out / "gguf" / "someone-tiny-f16.gguf").metadata
     assert json.loads(metadata["basewright.layout"])["prompt"] == adapter.record.layout.prompt
     assert json.loads(metadata["basewright.stop_ids"]) == [0]
     assert metadata["basewright.base_commit"] == "c" * 64

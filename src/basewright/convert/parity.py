@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from basewright import signals
-from basewright.convert import architectures, gguf_header, gguf_tokenizer, hard_strings
+from basewright.convert import architectures, gguf_tokenizer, hard_strings
 from basewright.convert.readers import LlamaCpp, Reader, Transformers, has_llama_cpp
 from basewright.engine.torch_lm import TorchLM
 from basewright.errors import BasewrightError, ModelFileError
+from basewright.formats.gguf import read as read_gguf
 from basewright.records import Check, record
 from basewright.text import encode
 
@@ -54,7 +55,7 @@ _BY_FILE_TYPE = {1: ("f16", F16, 5e-4), 7: ("q8_0", Q8_0, 2e-2)}
 
 def intact(path: Path) -> Check:
     """Whether the tensors the file declares fill it exactly. Raises `ModelFileError` when its head is not sound."""
-    head, size = gguf_header.read(path), path.stat().st_size
+    head, size = read_gguf(path), path.stat().st_size
     return Check(
         name="intact",
         value=float(size),
@@ -66,7 +67,7 @@ def intact(path: Path) -> Check:
 
 def header(path: Path, trained: TorchLM) -> Check:
     """Every fact and every tensor name in the head of the file against the trained model's own."""
-    head = gguf_header.read(path)
+    head = read_gguf(path)
     wrong = [
         f"{key} is {head.metadata.get(key)!r}, the trained model has {value!r}"
         for key, value in _facts(trained).items()
@@ -117,7 +118,7 @@ def _through(name: str, start: Callable[[], Reader], gguf: Path, trained: TorchL
 
 
 def _expected(gguf: Path) -> tuple[str, Limits, float]:
-    kind = gguf_header.read(gguf).metadata.get("general.file_type")
+    kind = read_gguf(gguf).metadata.get("general.file_type")
     if kind not in _BY_FILE_TYPE:
         raise ModelFileError(f"{gguf.name} is of file type {kind}, for which no limits are set", fix="use f16 or q8_0")
     return _BY_FILE_TYPE[kind]

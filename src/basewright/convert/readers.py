@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from basewright.convert import gguf_header
+from basewright.formats import gguf
 
 
 class Reader(Protocol):
@@ -60,7 +60,7 @@ class Transformers:
             if report[problem]:
                 raise ValueError(f"{problem}: {sorted(report[problem])[0]}")
         self._tokenizer.backend_tokenizer.encode_special_tokens = True
-        sentencepiece = gguf_header.read(path).metadata["tokenizer.ggml.model"] == "llama"
+        sentencepiece = gguf.read(path).metadata["tokenizer.ggml.model"] == "llama"
         self.blind = "transformers rebuilds the space before a text otherwise than llama.cpp" if sentencepiece else ""
 
     def judges(self, text: str) -> bool:

@@ -17,5 +17,7 @@ def check_name(name: str, where: str) -> str:
         raise ModelFileError(
             f"{where} names the file {name[:80]!r}, which is not a plain file name",
             fix="give it a plain name of letters, digits, '.', '_' and '-', without folders",
+            code="name",
+            file=where,
         )
     return name

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
-from basewright.errors import ModelFileError
+from basewright.errors import FileCode, ModelFileError
 from basewright.formats import strict
 
 MAX_HEADER = 16 * 2**20
@@ -42,22 +42,26 @@ def read_header(file: BufferedReader, size: int, name: str) -> dict[str, Tensor]
     head = file.read(512)
     strict.refuse_mistaken(head, size, name)
     if size < 8:
-        raise _fault(name, f"is cut off: {size} bytes")
+        raise _fault(name, f"is cut off: {size} bytes", "cut-off", size)
     (length,) = struct.unpack("<Q", head[:8])
     if length > MAX_HEADER:
-        raise _fault(name, f"does not begin like safetensors, or its header is over {MAX_HEADER // 2**20} MiB")
+        raise _fault(
+            name, f"does not begin like safetensors, or its header is over {MAX_HEADER // 2**20} MiB", "too-large", 0
+        )
     if 8 + length > size:
-        raise _fault(name, f"is cut off inside its header: {8 + length} bytes are announced, {size} are there")
+        raise _fault(
+            name, f"is cut off inside its header: {8 + length} bytes are announced, {size} are there", "cut-off", size
+        )
     file.seek(8)
     raw = file.read(length)
     if not raw.startswith(b"{"):
-        raise _fault(name, "does not begin like safetensors")
+        raise _fault(name, "does not begin like safetensors", "mistaken", 8)
     if raw.count(b"{") > MAX_TENSORS + 2 or raw.count(b"[") > 2 * MAX_TENSORS + 2:
-        raise _fault(name, f"has a header of more than {MAX_TENSORS} tensors")
+        raise _fault(name, f"has a header of more than {MAX_TENSORS} tensors", "too-large", 8)
     entries = strict.parse_object(raw, name)
     _check_metadata(entries.pop("__metadata__", {}), name)
     if len(entries) > MAX_TENSORS:
-        raise _fault(name, f"holds more than {MAX_TENSORS} tensors")
+        raise _fault(name, f"holds more than {MAX_TENSORS} tensors", "too-large", 8)
     tensors = [_tensor(key, entry, 8 + length, name) for key, entry in entries.items()]
     _check_layout(tensors, 8 + length, size, name)
     return {tensor.name: tensor for tensor in tensors}
@@ -65,7 +69,7 @@ def read_header(file: BufferedReader, size: int, name: str) -> dict[str, Tensor]
 
 def _tensor(key: str, entry: Any, data: int, name: str) -> Tensor:
     if not NAME.fullmatch(key):
-        raise _fault(name, f"names a tensor {key[:40]!r}")
+        raise _fault(name, f"names a tensor {key[:40]!r}", "name")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _fault(name, f"describes {key[:80]} by other facts than dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -79,7 +83,7 @@ def _tensor(key: str, entry: Any, data: int, name: str) -> Tensor:
     for length in shape:  # multiplied as other readers do: a zero does not hide an overflow before it
         values *= length
         if values > 2**60:
-            raise _fault(name, f"gives {key[:80]} more values than a file can hold")
+            raise _fault(name, f"gives {key[:80]} more values than a file can hold", "too-large")
     if offsets[1] - offsets[0] != values * SIZES[dtype]:
         raise _fault(name, f"gives {key[:80]} {offsets[1] - offsets[0]} bytes for {shape} values of {dtype}")
     return Tensor(key, dtype, tuple(shape), data + offsets[0], offsets[1] - offsets[0])
@@ -91,24 +95,24 @@ def _check_layout(tensors: list[Tensor], data: int, size: int, name: str) -> Non
     for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.size)):
         if tensor.start != end:
             wrong = "leaves a hole before" if tensor.start > end else "overlaps another tensor with"
-            raise _fault(name, f"{wrong} {tensor.name[:80]}")
+            raise _fault(name, f"{wrong} {tensor.name[:80]}", offset=tensor.start)
         end += tensor.size
     if end > size:
-        raise _fault(name, f"is cut off: {end} bytes are announced, {size} are there")
+        raise _fault(name, f"is cut off: {end} bytes are announced, {size} are there", "cut-off", size)
     if end < size:
-        raise _fault(name, f"holds {size - end} bytes after its last tensor")
+        raise _fault(name, f"holds {size - end} bytes after its last tensor", offset=end)
 
 
 def _check_metadata(metadata: Any, name: str) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _fault(name, "has metadata that is not text")
     if sum(len(key) + len(value) for key, value in metadata.items()) > MAX_METADATA:
-        raise _fault(name, f"has more than {MAX_METADATA // 2**20} MiB of metadata")
+        raise _fault(name, f"has more than {MAX_METADATA // 2**20} MiB of metadata", "too-large", 8)
 
 
 def _naturals(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
-def _fault(name: str, what: str) -> ModelFileError:
-    return ModelFileError(f"{name} {what}", fix=strict.AGAIN)
+def _fault(name: str, what: str, code: FileCode = "malformed", offset: int | None = None) -> ModelFileError:
+    return strict.fault(name, what, code, offset)

@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from basewright.errors import ModelFileError
+from basewright.errors import FileCode, ModelFileError
 
 AGAIN = "copy the file again from where it came from"
 DEPTH = 64
@@ -29,17 +29,22 @@ def open_file(path: Path) -> BufferedReader:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # not blocking: a pipe must not hang us
     except FileNotFoundError as error:
         raise ModelFileError(
-            f"{path.parent.name} holds no {path.name}", fix=f"add {path.name} to that folder"
+            f"{path.parent.name} holds no {path.name}",
+            fix=f"add {path.name} to that folder",
+            code="missing",
+            file=path.name,
         ) from error
     except OSError as error:
         reason = "is a link" if path.is_symlink() else f"cannot be opened: {error.strerror}"
         raise ModelFileError(
             f"{path.name} in {path.parent.name} {reason}",
             fix="copy the folder with its links resolved (cp -rL) and use the copy",
+            code="unreadable",
+            file=path.name,
         ) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ModelFileError(f"{path.name} in {path.parent.name} is not a regular file", fix=AGAIN)
+        raise fault(path.name, f"in {path.parent.name} is not a regular file", "unreadable")
     return os.fdopen(handle, "rb")
 
 
@@ -48,7 +53,7 @@ def read(path: Path, limit: int) -> bytes:
     with open_file(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise ModelFileError(f"{path.name} is larger than {limit / 2**20:.0f} MiB", fix=AGAIN)
+        raise fault(path.name, f"is larger than {limit / 2**20:.0f} MiB", "too-large")
     return data
 
 
@@ -67,7 +72,7 @@ def refuse_mistaken(head: bytes, size: int, name: str) -> None:
         what, fix = "holds only zeros where it should begin", AGAIN
     else:
         return
-    raise ModelFileError(f"{name} {what}", fix=fix)
+    raise ModelFileError(f"{name} {what}", fix=fix, code="mistaken" if size else "cut-off", file=name, offset=0)
 
 
 def parse(data: bytes, name: str) -> Any:
@@ -87,7 +92,7 @@ def parse(data: bytes, name: str) -> Any:
         _check(value)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise ModelFileError(f"{name} is not strict JSON: {reason}", fix=AGAIN) from error
+        raise fault(name, f"is not strict JSON: {reason}", "malformed", _offset(error)) from error
     return value
 
 
@@ -95,8 +100,20 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
     """`parse` for a file whose JSON must be an object."""
     value = parse(data, name)
     if not isinstance(value, dict):
-        raise ModelFileError(f"{name} holds a {type(value).__name__}, not an object", fix=AGAIN)
+        raise fault(name, f"holds a {type(value).__name__}, not an object", "malformed", 0)
     return value
+
+
+def fault(name: str, what: str, code: FileCode, offset: int | None = None) -> ModelFileError:
+    """The error for a file that only another copy mends."""
+    return ModelFileError(f"{name} {what}", fix=AGAIN, code=code, file=name, offset=offset)
+
+
+def _offset(error: Exception) -> int | None:
+    """Where JSON stopped making sense, in characters before it, which are bytes in all that is ASCII."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.start
+    return error.pos if isinstance(error, json.JSONDecodeError) else None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

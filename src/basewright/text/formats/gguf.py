@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from basewright.errors import nearest
+from basewright.formats import gguf as file_format
 from basewright.text.formats import shared, wordpiece
 from basewright.text.formats.byte_level import build, pairs
 from basewright.text.formats.cuts import CUTS, set_cut
-from basewright.text.formats.gguf_keys import read_keys
 from basewright.text.formats.pieces import SPACE, Piece, Spelling, bpe
 from basewright.text.formats.shared import CONTROL, USER_DEFINED, Found, refuse
 
@@ -20,16 +20,17 @@ MODELS = ("llama", "gpt2", "bert")
 
 def gguf(path: Path) -> Found:
     """Raises `ModelFileError`, also for a cut (`tokenizer.ggml.pre`) that is not known here."""
-    keys = {key.removeprefix(KEY): value for key, value in read_keys(path, KEY).items()}
+    metadata = file_format.read(path).metadata
+    keys = {key.removeprefix(KEY): value for key, value in metadata.items() if key.startswith(KEY)}
     model, name = keys.get("model"), path.name
     if model not in MODELS:
         raise refuse(name, f"the vocabulary model {model!r} is not understood ({', '.join(MODELS)} are)")
     tokens, kinds = _texts(keys, "tokens", name), keys.get("token_type")
-    if not isinstance(kinds, list) or len(kinds) != len(tokens):
+    if kinds is None:
         raise refuse(name, "its tokens have no types")
     if model == "bert":
         return _bert(tokens, kinds, name)
-    bos, eos, pad = (_id(keys, key, len(tokens), name) for key in ("bos", "eos", "padding"))
+    bos, eos, pad = (keys.get(f"{key}_token_id") for key in ("bos", "eos", "padding"))
     if model == "llama":
         backend, start = _llama(keys, tokens, kinds, name), True
     else:
@@ -40,7 +41,7 @@ def gguf(path: Path) -> Found:
 
 def _llama(keys: Mapping[str, Any], tokens: list[str], kinds: list[int], name: str) -> Any:
     scores = keys.get("scores")
-    if not isinstance(scores, list) or len(scores) != len(tokens) or not all(isinstance(s, float) for s in scores):
+    if scores is None:
         raise refuse(name, "its tokens have no scores")
     if keys.get("precompiled_charsmap"):
         raise refuse(name, "a table of characters in GGUF is not understood")
@@ -76,15 +77,8 @@ def _bert(tokens: list[str], kinds: list[int], name: str) -> Found:
     return wordpiece.build(shared.numbered(plain, name), {}, name)
 
 
-def _id(keys: Mapping[str, Any], key: str, size: int, name: str) -> int | None:
-    value = keys.get(f"{key}_token_id")
-    if value is not None and (type(value) is not int or not 0 <= value < size):
-        raise refuse(name, f"its {key} token is {value!r}, of {size} tokens")
-    return value
-
-
 def _texts(keys: Mapping[str, Any], key: str, name: str) -> list[str]:
-    value = keys.get(key)
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+    value: list[str] = keys.get(key, [])
+    if not value:
         raise refuse(name, f"it has no {key}")
     return value
