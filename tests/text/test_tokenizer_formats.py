@@ -458,7 +458,7 @@ def test_a_model_without_eos_is_refused(tmp_path: Path) -> None:
         ({"token_type": [1, 1]}, "384 tokens, and tokenizer.ggml.token_type for 2"),
         ({"eos_token_id": 10**6}, "eos_token_id 1000000, of 384 tokens"),
         ({"eos_token_id": None}, "names no EOS token"),
-        ({"tokens": None, "token_type": None}, "it has no tokens"),
+        ({"tokens": None, "token_type": None}, "of 0 tokens"),
     ],
 )
 def test_what_is_not_understood_in_a_gguf_is_refused(tmp_path: Path, change: dict[str, Any], why: str) -> None:
