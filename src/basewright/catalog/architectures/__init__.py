@@ -1,0 +1,144 @@
+"""From a config.json to what it calls for: the shape, every tensor, parameters, linear maps. Nothing is loaded.
+
+A family of models is one `Family`: a table of its tensors, and how its config is read. Numbers are counted with one
+layer's line times its layers, so that the largest models cost no more than the smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from basewright.catalog.architectures import classics, decoders, encoders, experts, images, recurrent
+from basewright.catalog.architectures.family import Family
+from basewright.catalog.architectures.sizes import Sizes
+from basewright.catalog.architectures.table import Line, parse
+from basewright.errors import ModelFileError
+from basewright.records import Shape
+
+FAMILIES = {
+    family.model_type: family
+    for families in (
+        decoders.DENSE,
+        experts.FAMILIES,
+        classics.FAMILIES,
+        encoders.FAMILIES,
+        images.FAMILIES,
+        recurrent.FAMILIES,
+    )
+    for family in families
+}
+"""The families whose tensors are known, by model_type. Those that can be run are `catalog.config.SUPPORTED`."""
+
+
+_OPTIONAL = (
+    "gated",
+    "parallel",
+    "window",
+    "experts",
+    "experts_active",
+    "expert_feed_forward",
+    "shared_feed_forward",
+    "dense_layers",
+    "cache_width",
+)
+"""Fields of a shape that not every family has."""
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Raises `ModelFileError` for a family that is not known."""
+    name = config.get("model_type")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise ModelFileError(
+            f"config.json has model_type {str(name)[:80]!r}",
+            fix=f"use a model of a known type: {', '.join(FAMILIES)}",
+        )
+    return FAMILIES[name]
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape:
+    """The dimensions that planning needs. Raises `ModelFileError`, as all functions here, for what is not a size."""
+    sizes = _main(config)
+    optional = {name: getattr(sizes, name) for name in _OPTIONAL if name in sizes}
+    return Shape(
+        layers=sizes.layers,
+        width=sizes.width,
+        heads=sizes.heads,
+        kv_heads=sizes.kv_heads,
+        head_dim=sizes.head_dim,
+        feed_forward=sizes.feed_forward,
+        vocabulary=sizes.vocabulary,
+        tied=sizes.tied,
+        windowed=len(sizes.windowed) if "windowed" in sizes else 0,
+        **optional,
+    )
+
+
+def tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(name, dimensions) of every tensor of the model's file."""
+    sizes = _sizes(config)
+    for line in _lines(config, sizes):
+        dims = line.shape(sizes)
+        for name in line.names(sizes):
+            yield name, dims
+
+
+def parameters(config: Mapping[str, Any]) -> int:
+    """Parameters; a table that is also the output projection counts once."""
+    sizes = _sizes(config)
+    return sum(line.parameters(sizes) for line in _lines(config, sizes))
+
+
+def active_parameters(config: Mapping[str, Any]) -> int:
+    """Parameters that one token passes through: of the experts, those that it is sent to."""
+    sizes = _sizes(config)
+    return sum(line.active_parameters(sizes) for line in _lines(config, sizes))
+
+
+def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
+    """(outputs, inputs) of each linear map in the layers, by its short name: what LoRA can target.
+
+    Experts are not among them: in memory transformers holds those of a layer as one tensor.
+    """
+    sizes = _sizes(config)
+    found: dict[str, list[tuple[int, int]]] = {}
+    for line in _lines(config, sizes):
+        if line.called and line.repeats and not line.routed:
+            outputs, inputs = (sizes.word(dim) for dim in line.dims)
+            for name in line.called:
+                found.setdefault(name, []).extend([(outputs // len(line.called), inputs)] * line.times(sizes))
+    return found
+
+
+def embedding(config: Mapping[str, Any]) -> str | None:
+    """The name of the table of token embeddings; None for an image encoder."""
+    family = family_of(config)
+    if family.kind == "image encoder":
+        return None
+    return next(line.name for line in parse(family.table) if line.kind == "table")
+
+
+def context_of(config: Mapping[str, Any]) -> int | None:
+    """The positions it was made for; None where the config sets no limit."""
+    sizes = _main(config)
+    return sizes.context if "context" in sizes else None
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config.json decides shape, tensors and context, as it stands there."""
+    return {"model_type": config["model_type"], **_sizes(config).decisive()}
+
+
+def _sizes(config: Mapping[str, Any]) -> Sizes:
+    family = family_of(config)
+    return Sizes(config, family.words, family.parts)
+
+
+def _main(config: Mapping[str, Any]) -> Sizes:
+    """Where the dimensions of the shape are: in the config itself, or in that of one of its parts."""
+    sizes, main = _sizes(config), family_of(config).main
+    return getattr(sizes, main) if main else sizes
+
+
+def _lines(config: Mapping[str, Any], sizes: Sizes) -> list[Line]:
+    return [line for line in parse(family_of(config).table) if line.there(sizes)]
