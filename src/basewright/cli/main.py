@@ -24,6 +24,7 @@ COMMANDS = {
     "serve": "answer on /v1/completions with what was built",
     "verify": "check that a release is whole and carries its proofs",
     "runs": "list what has been made, newest first",
+    "pull": "bring a model to this machine: whole, verified, through the airlock",
     "pretrain": "make a base model from scratch",
 }
 
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script. Exits with the code of the error tree; prints no traceback for a person's mistake."""
     signals.install()
     _offline_and_quiet()
+    _yield_soon()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -86,6 +88,17 @@ def _offline_and_quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def _yield_soon() -> None:
+    """An OpenMP thread that waits for the others gives its core away after some microseconds.
+
+    GNU's waits 30 times as long before it sleeps. On a core that another program has too, the thread that is waited
+    for then cannot run: training with two threads took 18 times as long there, with this 3 times; alone it costs 6 %
+    (`docs/log.md`, 2026-11-25).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def run(arguments: list[str]) -> int:
