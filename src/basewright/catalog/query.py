@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from basewright.catalog import cards
 from basewright.errors import UsageError, nearest
 from basewright.records import ModelCard, ModelFacts, record
 
@@ -58,6 +59,23 @@ COLUMNS: dict[str, Callable[[Entry], Any]] = {
     "tokens": lambda one: one.facts.tokens_seen,
     "released": lambda one: one.facts.released,
 }
+
+
+def entries() -> list[Entry]:
+    """Every model of the catalog, in order of name."""
+    return [Entry(facts=one, card=cards.card(one) if cards.counted(one) else None) for one in cards.facts()]
+
+
+def find(name: str) -> Entry:
+    """A model by its id or repository. Raises `UsageError` for one that the catalog does not have."""
+    known = entries()
+    for one in known:
+        if name.lower() in (one.facts.id, one.facts.location.partition(":")[2].lower()):
+            return one
+    raise UsageError(
+        f"no model of the catalog is called {name!r}; {nearest(name, [one.facts.id for one in known])}",
+        fix="basewright catalog lists them",
+    )
 
 
 def select(entries: Sequence[Entry], asked: Filter) -> list[Entry]:

@@ -17,6 +17,7 @@ from basewright.errors import UsageError, nearest
 COMMANDS = {
     "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
     "choose": "say which base model to build on for your task, how sure that is, or that it is a tie",
+    "catalog": "list base models with their facts, each with its source, and say which fit",
     "evaluate": "score a model on own tasks and benchmarks, with intervals",
     "compare": "say which of two models is better, or that they cannot be separated",
     "nature": "say whether a model is base or instruct, from evidence",

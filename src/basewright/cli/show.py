@@ -16,6 +16,9 @@ from basewright.plain import to_plain
 from basewright.records import Progress
 from basewright.store import Store
 
+UNKNOWN = "unknown"
+UNLIMITED = 2**24
+"""Tokens of context from which a model has no limit: it keeps a state instead."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 runs_option = click.option(
     "--runs",
@@ -134,3 +137,20 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.2f} GiB"
+
+
+def count(value: int | None) -> str:
+    """8.03B, 124M, 3.22M: three digits."""
+    if value is None:
+        return UNKNOWN
+    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if value >= 0.9995 * unit:
+            return f"{float(f'{value / unit:.3g}'):g}{name}"
+    return str(value)
+
+
+def tokens(value: int | None, unit: str = " tokens") -> str:
+    """A context: 131,072 tokens, or that none is set."""
+    if value is None:
+        return UNKNOWN
+    return "no limit" if value >= UNLIMITED else f"{value:,}{unit}"

@@ -1,0 +1,71 @@
+"""`basewright catalog` as a person meets it: a table, a page, JSON; what is unknown is shown as unknown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from basewright.catalog import cards
+from basewright.cli.main import run
+from tests.cli.test_main import HEAVY
+
+
+def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert run(["catalog", *arguments]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_table_has_every_model_and_says_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = lines(capsys)
+    assert head.split()[:2] == ["name", "kind"]
+    assert [row.split()[0] for row in rows] == [one.id for one in cards.facts()]
+    assert any("unknown" in row for row in rows)
+
+
+def test_filters_and_order(capsys: pytest.CaptureFixture[str]) -> None:
+    _, *rows = lines(capsys, "--family", "foundling", "--sort", "tokens", "--descending")
+    assert [row.split()[0] for row in rows] == ["foundling-prose", "foundling-code"]
+    _, *rows = lines(capsys, "--licence", "MIT", "--max-size", "200M", "--kind", "decoder")
+    assert "gpt2" in [row.split()[0] for row in rows]
+
+
+def test_the_page_has_duties_and_the_source_of_each_fact(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(lines(capsys, "llama-3.1-8b"))
+    assert "8,030,261,248 parameters" in text
+    assert 'begin the model\'s name with "Llama"' in text
+    known = next(one for one in cards.facts() if one.id == "llama-3.1-8b")
+    assert all(source.url in text for source in known.sources)
+    assert text == "\n".join(lines(capsys, "meta-llama/Llama-3.1-8B"))
+
+
+def test_a_hosted_model_is_facts_only(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(lines(capsys, "davinci-002"))
+    assert "only hosted" in text
+    assert "published size unknown" in text
+
+
+def test_json_is_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "gpt2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["facts"]["id"] == "gpt2"
+    assert found["card"]["parameters"] == 124_439_808
+
+
+@pytest.mark.parametrize("arguments", [["lama"], ["--licence", "MITT"], ["--sort", "sizes"], ["--min-size", "big"]])
+def test_bad_words_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("arguments", [["catalog"], ["catalog", "llama-3.1-8b"]])
+def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom basewright.cli import main\ncode = main.run(sys.argv[1:])\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'loaded {loaded}' if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
