@@ -151,7 +151,9 @@ class Maker:
         )
 
     def card(self, name: str) -> ModelCard:
-        card = cards.get(name, folder=self.root)
+        from basewright.hub import pull
+
+        card = pull.card_of(name, self.store) or cards.get(name, folder=self.root)
         stated = self.recipe.candidates.licence
         return replace(card, licence=stated) if stated and card.licence == "unknown" else card
 

@@ -259,6 +259,8 @@ class Weights:
     precision: str
     untrained_rows: int
     """Embedding rows that were never trained, seen from their norms; special tokens of instruct siblings live there."""
+    revision: str = ""
+    """Commit of the hub's repository that the files are of; empty for a model from elsewhere."""
 
 
 # --- tasks and their data -------------------------------------------------------------------------

@@ -105,9 +105,10 @@ class Walk(Maker):
             bases, cards = {}, self.candidates()
             for plan in fit.require(plans).plans:
                 card = cards[plan.model]
-                files = airlock.inspect(pull.locate(card))
-                inputs = {"card": replace(card, location=""), "files": files}  # where it lay does not matter
-                bases[plan.model] = self.make("pull", "weights", inputs, Weights, _puller(card), ())
+                source, revision = pull.locate(card, self.store), pull.revision(card, self.store)
+                inputs = pull.inputs(card, airlock.inspect(source), revision)
+                maker = _puller(card, source, revision)
+                bases[plan.model] = self.make("pull", "weights", inputs, Weights, maker, ())
             size = sum(entry.size for base in bases.values() for entry in base.record.files)
             say(f"{len(bases)} models, {size / 2**20:.1f} MiB through the airlock", *bases.values())
         return bases
@@ -232,10 +233,10 @@ class Walk(Maker):
         return made
 
 
-def _puller(card: ModelCard) -> Callable[[Work, Progress], Weights]:
+def _puller(card: ModelCard, source: Path, revision: str) -> Callable[[Work, Progress], Weights]:
     from basewright.hub import pull
 
-    return lambda work, _: pull.pull(card, work)
+    return lambda work, _: pull.pull(card, work, source, revision)
 
 
 def _existing(path: Path) -> Path:

@@ -78,7 +78,10 @@ def test_a_shipped_model_is_found_by_its_package_name(tmp_path: Path, monkeypatc
         pull.pull(replace(shipped, location="package:../../x"), work(tmp_path / "3"))
 
 
-@pytest.mark.parametrize("shipped", cards.find(), ids=lambda card: card.id)
+SHIPPED = [one for one in cards.find() if one.location.startswith("package:")]
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda card: card.id)
 def test_what_the_package_carries_is_what_its_card_says(tmp_path: Path, shipped: ModelCard) -> None:
     try:
         pull.locate(shipped)

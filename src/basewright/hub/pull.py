@@ -1,4 +1,4 @@
-"""Bring a model through the airlock into a run folder: shipped with the package, or in a local folder."""
+"""Bring a model through the airlock into a run folder, and find it again. Nothing here downloads."""
 
 from __future__ import annotations
 
@@ -7,50 +7,93 @@ from collections import Counter
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from basewright import signals, store
+from basewright.catalog import architectures
 from basewright.catalog import config as configs
-from basewright.catalog import shape as shapes
-from basewright.errors import ModelFileError
+from basewright.errors import ModelFileError, StoreError
 from basewright.formats import strict
 from basewright.formats.names import check_name
 from basewright.formats.safetensors import Tensor, read_header
-from basewright.hub import airlock, rows
-from basewright.records import FileEntry, ModelCard, Weights
+from basewright.hub import airlock, lockfile, rows
+from basewright.hub.blobs import share
+from basewright.hub.reference import HUB, PACKAGE, REPO
+from basewright.records import FileEntry, Made, ModelCard, Weights
+from basewright.store import Store
 
-PACKAGE = "package:"
 MODEL = "model"
 BLOCK = 2**20
 PRECISIONS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
-def pull(card: ModelCard, work: store.Work) -> Weights:
+def pull(
+    card: ModelCard, work: store.Work, source: Path | None = None, revision: str = "", linked: bool = False
+) -> Weights:
     """Copy the model's files into `work.out/model`, checked and hashed, and say what was found in them.
 
-    Raises `ModelFileError` for a model that fails the airlock, changes meanwhile or has another shape than its
-    card, `StoreError` when the disk is too small. The record names a local model's place as `model`, in its own
-    folder, never as a path of this machine.
+    `source` is where they lie, if not where the card says; `linked` files get a second name instead of a copy. Raises
+    `ModelFileError` for a model that fails the airlock, changes meanwhile or has another shape than its card,
+    `StoreError` when the disk is too small. The record names a local model's place as `model`, in its own folder, never
+    as a path of this machine.
     """
-    source = locate(card)
+    source = source or locate(card)
     entries = airlock.inspect(source)
-    store.reserve(work.out, sum(entry.size for entry in entries))
+    if not linked:
+        store.reserve(work.out, sum(entry.size for entry in entries))
     target = work.out / MODEL
     target.mkdir()
     for entry in entries:
-        _copy(source / entry.name, target / entry.name, entry)
-    _check_card(card, target)
+        (_link if linked else _copy)(source / entry.name, target / entry.name, entry)
+    config = configs.read(target)
+    _check_card(card, config)
     tensors = {name: (path, tensor) for path in target.glob("*.safetensors") for name, tensor in _header(path).items()}
+    table = architectures.embedding(config, tensors)
     return Weights(
-        card=card if card.location.startswith(PACKAGE) else replace(card, location=MODEL),
+        card=card if card.location.startswith((PACKAGE, HUB)) else replace(card, location=MODEL),
         commit=store.digest([[entry.name, entry.sha256] for entry in entries]),
         files=entries,
         precision=_precision([tensor for _, tensor in tensors.values()]),
-        untrained_rows=rows.untrained(*tensors[shapes.EMBEDDING]),
+        untrained_rows=rows.untrained(*tensors[table]) if table else 0,
+        revision=revision,
     )
 
 
-def locate(card: ModelCard) -> Path:
-    """The folder a card's location names. Raises `ModelFileError` when it is not there."""
+def inputs(card: ModelCard, files: tuple[FileEntry, ...], revision: str = "") -> dict[str, Any]:
+    """What a pull is cached by. Where the files lay does not matter."""
+    return {"card": replace(card, location=""), "files": files} | ({"revision": revision} if revision else {})
+
+
+def pulled(name: str, here: Store) -> Made[Weights] | None:
+    """What `basewright pull` made of a repository; None where it has not been pulled.
+
+    Raises `StoreError` when it is damaged.
+    """
+    lock = lockfile.read(here, HUB + name) if REPO.fullmatch(name) else None
+    if lock is None or not lock.result:
+        return None
+    folder = here.root / lock.result
+    if wrong := store.faults(folder):
+        raise StoreError(f"{name} is damaged: {wrong[0]}", fix=f"basewright pull {name}")
+    return store.load(folder, Weights)
+
+
+def card_of(name: str, here: Store) -> ModelCard | None:
+    """The card of a repository that was pulled and is not in the catalog."""
+    made = pulled(name.removeprefix(HUB), here)
+    return made.record.card if made and not made.record.card.curated else None
+
+
+def revision(card: ModelCard, here: Store) -> str:
+    """The commit that a pulled model's files are of; empty for another model."""
+    made = pulled(card.location.removeprefix(HUB), here) if card.location.startswith(HUB) else None
+    return made.record.revision if made else ""
+
+
+def locate(card: ModelCard, here: Store | None = None) -> Path:
+    """The folder a card's location names; nothing is downloaded. Raises `ModelFileError` when it is not there."""
+    if card.location.startswith(HUB):
+        return _of_hub(card, here)
     if not card.location.startswith(PACKAGE):
         folder, fix = Path(card.location), "correct the path of the model"
     else:
@@ -60,6 +103,22 @@ def locate(card: ModelCard) -> Path:
     if not folder.is_dir():
         raise ModelFileError(f"the files of {card.id} are not there", fix=fix)
     return folder
+
+
+def _of_hub(card: ModelCard, here: Store | None) -> Path:
+    name = card.location.removeprefix(HUB)
+    made = pulled(name, here) if here else None
+    if made is None:
+        raise ModelFileError(f"the files of {card.id} are not on this machine", fix=f"basewright pull {name}")
+    return made.folder / MODEL
+
+
+def _link(source: Path, target: Path, entry: FileEntry) -> None:
+    """A second name for a verified file, hashed again under it (H038)."""
+    share(source, target)
+    if store.sha256_of(target) != entry.sha256:
+        target.unlink()
+        raise ModelFileError(f"{entry.name} changed while it was linked", fix="run the same command again")
 
 
 def _copy(source: Path, target: Path, entry: FileEntry) -> None:
@@ -75,9 +134,10 @@ def _copy(source: Path, target: Path, entry: FileEntry) -> None:
         raise ModelFileError(f"{entry.name} changed while it was copied", fix="run the same command again")
 
 
-def _check_card(card: ModelCard, folder: Path) -> None:
-    found = shapes.shape_of(configs.read(folder))
-    if found != card.shape:
+def _check_card(card: ModelCard, config: dict[str, Any]) -> None:
+    """A window is no part of the tensors, and a curated card may not know it."""
+    found, told = (replace(shape, window=None, windowed=0) for shape in (architectures.shape_of(config), card.shape))
+    if found != told:
         raise ModelFileError(
             f"the files of {card.id} have another shape than its card: {found}", fix="use the model that the card is of"
         )
