@@ -1,40 +1,13 @@
-"""What the base model's licence asks of a model made from it. The facts are in data/licences.toml; not legal advice."""
+"""What the base model's licence asks of a model made from it. The facts are the catalog's; not legal advice."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 
+from basewright.catalog.licences import Terms, find, parts, table
 from basewright.errors import Refused, nearest
-from basewright.plain import from_plain
-from basewright.records import Source, record
-
-
-@record
-class Terms:
-    """One licence, as data/licences.toml describes it."""
-
-    id: str
-    title: str
-    duties: tuple[str, ...]
-    marks: tuple[str, ...]
-    source: Source
-    checked: bool
-    hub: str | None = None
-    also: tuple[str, ...] = ()
-    agreement: bool = False
-    notice: str | None = None
-    display: str | None = None
-    name_prefix: str | None = None
-    use_policy: str | None = None
-    non_commercial: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.id, *((self.hub,) if self.hub else ()), *self.also)
+from basewright.records import record
 
 
 @record
@@ -71,8 +44,12 @@ def duties_of(licence: str) -> Duties:
 
     Raises `Refused` for a licence the table does not know: an unknown licence is never taken as a free one (H115).
     """
-    terms = tuple(_terms(part.strip()) for part in re.split(r"\s+AND\s+", licence.strip()))
-    return Duties(licence=" AND ".join(t.id for t in terms), terms=terms)
+    found = []
+    for part, terms in zip(parts(licence), find(licence), strict=True):
+        if terms is None:
+            raise _unknown(part)
+        found.append(terms)
+    return Duties(licence=" AND ".join(terms.id for terms in found), terms=tuple(found))
 
 
 def check_name(duties: Duties, name: str) -> None:
@@ -115,20 +92,10 @@ def _other_text(duties: Duties, texts: Mapping[str, bytes], found: str) -> Refus
     )
 
 
-@cache
-def table() -> tuple[Terms, ...]:
-    raw = (resources.files("basewright.release") / "data" / "licences.toml").read_text("utf-8")
-    found: tuple[Terms, ...] = from_plain(tuple[Terms, ...], tomllib.loads(raw)["licence"])
-    return found
-
-
-def _terms(name: str) -> Terms:
-    for terms in table():
-        if name.casefold() in (known.casefold() for known in terms.names):
-            return terms
-    raise Refused(
-        f"the licence {name!r} is not in the table, so its duties are unknown;"
-        f" {nearest(name, [terms.id for terms in table()])}",
+def _unknown(licence: str) -> Refused:
+    return Refused(
+        f"the licence {licence!r} is not in the table, so its duties are unknown;"
+        f" {nearest(licence, [terms.id for terms in table()])}",
         fix='state the licence of the base model: licence = "SPDX-ID" under [candidates] in the recipe',
     )
 
