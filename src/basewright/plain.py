@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 
@@ -24,7 +25,7 @@ def from_plain(cls: Any, value: Any) -> Any:
     """The inverse of `to_plain`. Raises `TypeError` or `KeyError` when the value has another form."""
     origin = typing.get_origin(cls)
     if dataclasses.is_dataclass(cls) and isinstance(cls, type):
-        hints = typing.get_type_hints(cls)
+        hints = _hints(cls)
         unknown = set(value) - set(hints)
         if unknown:
             raise KeyError(f"{cls.__name__} has no field {sorted(unknown)[0]}")
@@ -50,3 +51,8 @@ def from_plain(cls: Any, value: Any) -> Any:
     if cls is not Any and not isinstance(value, cls):
         raise TypeError(f"{value!r} is not {cls.__name__}")
     return value
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basewright.catalog.shape import tensors
-from basewright.records import Shape
+from basewright.catalog.architectures import tensors
 
-SHAPE = Shape(layers=1, width=8, heads=2, kv_heads=1, head_dim=4, feed_forward=12, vocabulary=20, tied=True)
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -41,9 +39,9 @@ def bf16(values: NDArray[np.float32]) -> bytes:
     return (values.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
 
 
-def random_tensors(shape: Shape = SHAPE, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def random_tensors(seed: int = 0) -> dict[str, NDArray[np.float32]]:
     generator = np.random.default_rng(seed)
-    return {name: generator.normal(size=dims).astype(np.float32) for name, dims in tensors(shape)}
+    return {name: generator.normal(size=dims).astype(np.float32) for name, dims in tensors(CONFIG)}
 
 
 def safetensors(header: dict[str, Any] | bytes, data: bytes = b"") -> bytes:

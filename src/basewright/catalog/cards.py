@@ -1,34 +1,43 @@
-"""Find a model's card: the curated ones by name, any other model by its folder."""
+"""Find a model's card: a curated one by its name or repository, any other by its folder or its config."""
 
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from basewright.catalog.shape import card_from_folder, parameters_from_shape, shape_of
-from basewright.errors import UsageError, nearest
+from basewright.catalog import architectures
+from basewright.catalog.folder import licence, nature, read_config
+from basewright.errors import ModelFileError, UsageError, nearest
 from basewright.plain import from_plain
-from basewright.records import ModelCard, ModelFacts
+from basewright.records import ModelCard, ModelFacts, Source
+
+HUB = "hub:"
+UNLIMITED = 2**24
+"""The context of a model whose config sets no limit, as one that keeps a state."""
 
 
 def facts() -> list[ModelFacts]:
     """All that is known of curated models, in order of name. It is in `catalog/data`, one file a family."""
-    found = []
-    for path in files("basewright.catalog").joinpath("data").iterdir():
-        if path.name.endswith(".toml"):
-            found += [from_plain(ModelFacts, one) for one in tomllib.loads(path.read_text("utf-8"))["model"]]
-    return sorted(found, key=lambda one: one.id)
+    return list(_facts())
 
 
 def find() -> list[ModelCard]:
     """The card of every curated model whose tensors are known, in order of name."""
-    return [card(one) for one in facts() if one.config.get("model_type") == "llama"]
+    return [card(one) for one in _facts() if counted(one)]
 
 
-def card(known: ModelFacts) -> ModelCard:
-    """What planning and running need, from what is known of a model."""
-    shape = shape_of(known.config)
+def counted(known: ModelFacts) -> bool:
+    """Whether its tensors are known, so that it can have a card."""
+    return known.config.get("model_type") in architectures.FAMILIES
+
+
+def card(known: ModelFacts, *, curated: bool = True) -> ModelCard:
+    """What planning and running need, from what is known of a model. Raises `ModelFileError` without its config."""
+    config = known.config
     return ModelCard(
         id=known.id,
         family=known.family,
@@ -36,32 +45,106 @@ def card(known: ModelFacts) -> ModelCard:
         nature=known.nature,
         location=known.location,
         licence=known.licence,
-        parameters=parameters_from_shape(shape),
-        active_parameters=parameters_from_shape(shape),
-        shape=shape,
-        config=known.config,
-        precision=known.precision or "bfloat16",
-        context=known.context or known.config["max_position_embeddings"],
+        parameters=architectures.parameters(config),
+        active_parameters=architectures.active_parameters(config),
+        shape=architectures.shape_of(config),
+        config=config,
+        precision=known.precision or "float32",
+        context=known.context or architectures.context_of(config) or UNLIMITED,
         languages=known.languages,
         tokens_seen=known.tokens_seen,
         sources=known.sources,
-        curated=True,
+        curated=curated,
     )
 
 
 def get(name: str, *, folder: Path | None = None) -> ModelCard:
-    """The card of a curated model, or of a model's folder, which a relative path names from `folder`.
+    """The card of a curated model, named by its id or as OWNER/NAME, or of a model's folder.
 
-    Raises `UsageError` for a name that is neither, `ModelFileError` for a folder that holds no supported model.
+    A relative path starts from `folder`. Raises `UsageError` for a name that is none of them, `ModelFileError` for a
+    folder that holds no model of a known family.
     """
-    known = {card.id: card for card in find()}
-    if name in known:
-        return known[name]
+    ids = {one.id: one for one in _facts()}
+    if name in ids:
+        return _known(ids[name])
     path = (folder or Path()) / Path(name).expanduser()
     if path.is_dir():
         return card_from_folder(path)
+    repositories = {one.location.removeprefix(HUB): one for one in _facts() if one.location.startswith(HUB)}
+    if name.removeprefix(HUB) in repositories:
+        return _known(repositories[name.removeprefix(HUB)])
     if "/" in name:
-        raise UsageError(f"there is no folder {name!r}", fix="correct the path, or name a model of the catalog")
-    raise UsageError(
-        f"no model is called {name!r}; {nearest(name, known)}", fix="use a known name, or a model's folder"
+        raise UsageError(
+            f"there is no folder {name!r}, and no such repository in the catalog",
+            fix="correct the path, or name a model of the catalog",
+        )
+    raise UsageError(f"no model is called {name!r}; {nearest(name, ids)}", fix="use a known name, or a model's folder")
+
+
+def card_from_folder(folder: Path) -> ModelCard:
+    """What a folder's own files say about its model. Raises `ModelFileError`.
+
+    The licence is the one its README's front matter names. A chat template is taken as the sign of an instruct
+    model; nothing is concluded from names.
+    """
+    known = facts_from_config(read_config(folder), folder.resolve().name)
+    known = replace(known, nature=nature(folder), location=str(folder), licence=licence(folder))
+    return card(known, curated=False)
+
+
+def facts_from_config(config: dict[str, Any], name: str, *, sources: tuple[Source, ...] = ()) -> ModelFacts:
+    """What a config.json says of a model that is not curated, a repository of the hub. Its licence stays unknown.
+
+    It is called a base model, as nothing in a config says otherwise; its tokenizer may. Raises `ModelFileError` for
+    a family that is not known.
+    """
+    precision = config.get("dtype") or config.get("torch_dtype")
+    return ModelFacts(
+        id=name,
+        family=config["model_type"],
+        kind=architectures.family_of(config).kind,
+        nature="base",
+        location=f"{HUB}{name}",
+        licence="unknown",
+        sources=sources,
+        config=architectures.decisive(config),
+        precision=precision if isinstance(precision, str) else None,
+        context=architectures.context_of(config),
     )
+
+
+def _known(one: ModelFacts) -> ModelCard:
+    if not counted(one):
+        raise UsageError(
+            f"of {one.id} only facts are known, not its tensors: it cannot be planned or run here",
+            fix="name another model; basewright catalog lists them",
+        )
+    return card(one)
+
+
+@cache
+def _facts() -> tuple[ModelFacts, ...]:
+    found: list[ModelFacts] = []
+    for path in files("basewright.catalog").joinpath("data").iterdir():
+        if path.name.endswith(".toml"):
+            found += parse(path.name, path.read_text("utf-8"))
+    return tuple(sorted(found, key=lambda one: one.id))
+
+
+def parse(name: str, text: str) -> list[ModelFacts]:
+    """The models of a file of facts. Raises `ModelFileError` that says which of them has which mistake."""
+    try:
+        stanzas = tomllib.loads(text)["model"]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise _mistake(name, f"holds no models: {error}") from error
+    found = []
+    for stanza in stanzas:
+        try:
+            found.append(from_plain(ModelFacts, stanza))
+        except (TypeError, KeyError, ValueError) as error:
+            raise _mistake(name, f"{stanza.get('id', 'a model without id')}: {error}") from error
+    return found
+
+
+def _mistake(name: str, what: str) -> ModelFileError:
+    return ModelFileError(f"catalog/data/{name}: {what}", fix="correct that file", code="malformed", file=name)

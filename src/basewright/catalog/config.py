@@ -15,6 +15,7 @@ from typing import Any
 from basewright.errors import ModelFileError
 from basewright.formats import strict
 
+NAME = "config.json"
 MAX_CONFIG = 2**20
 CODE = re.compile(
     r"auto_map|.*trust_remote_code.*|.*_internal|.*code_revision|custom_(generate|pipelines?)|"
@@ -125,12 +126,16 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
         raise ModelFileError(
             f"config.json has model_type {str(family)[:80]!r}",
             fix=f"use a model of a supported type: {', '.join(SUPPORTED)}",
+            code="unsupported",
+            file="config.json",
         )
     refuse_code(config, "config.json")
     if config.get("quantization_config") is not None:
         raise ModelFileError(
             "the weights are quantized, which cannot be trained or measured here",
             fix="use the model's unquantized weights (float32, bfloat16 or float16)",
+            code="unsupported",
+            file="config.json",
         )
     rules = SUPPORTED[family]
     for key, value in config.items():
@@ -138,6 +143,8 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
             raise ModelFileError(
                 f"config.json has the key {key[:80]!r}, which is not known for a {family} model",
                 fix="correct that key in config.json, or remove it if the model does without",
+                code="unsupported",
+                file="config.json",
             )
         if not rules[key].test(value):
             raise _wrong(f"{key} = {str(value)[:80]!r} is not {rules[key].what}")
@@ -159,6 +166,8 @@ def refuse_code(value: Any, name: str) -> None:
                     raise ModelFileError(
                         f"{name} asks to run or choose code ({key[:80]}), which is never done here",
                         fix="use a model that its family's own code can run",
+                        code="code",
+                        file=name,
                     )
             waiting += item.values()
         elif isinstance(item, list):
@@ -177,4 +186,5 @@ def _check_heads(config: dict[str, Any]) -> None:
 
 
 def _wrong(what: str) -> ModelFileError:
-    return ModelFileError(f"config.json: {what}", fix="correct config.json, or copy it again from where it came from")
+    fix = "correct config.json, or copy it again from where it came from"
+    return ModelFileError(f"config.json: {what}", fix=fix, code="malformed", file="config.json")

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from basewright.catalog import config as configs
-from basewright.errors import ModelFileError
-from basewright.formats import strict
-from basewright.records import ModelCard, Shape
+from basewright.records import Shape
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
-LICENCE = re.compile(r"\A---\s*\n(?:(?!---).*\n)*?license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9.+-]{0,63})['\"]?[ \t]*\n")
 
 
 def linears(shape: Shape) -> dict[str, tuple[int, int]]:
@@ -64,49 +58,3 @@ def shape_of(config: dict[str, Any]) -> Shape:
         vocabulary=config["vocab_size"],
         tied=config.get("tie_word_embeddings", False),
     )
-
-
-def card_from_folder(folder: Path) -> ModelCard:
-    """What a folder's own files say about its model. Raises `ModelFileError`.
-
-    The licence is the one its README's front matter names. A chat template is taken as the sign of an instruct
-    model; nothing is concluded from names.
-    """
-    config = configs.read(folder)
-    shape = shape_of(config)
-    return ModelCard(
-        id=folder.resolve().name,
-        family=config["model_type"],
-        kind="decoder",
-        nature="instruct" if _has_template(folder) else "base",
-        location=str(folder),
-        licence=_licence(folder),
-        parameters=parameters_from_shape(shape),
-        active_parameters=parameters_from_shape(shape),
-        shape=shape,
-        config=config,
-        precision=config.get("dtype") or config.get("torch_dtype") or "float32",
-        context=config["max_position_embeddings"],
-        languages=(),
-        tokens_seen=None,
-        sources=(),
-        curated=False,
-    )
-
-
-def _has_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").exists():
-        return True
-    path = folder / "tokenizer_config.json"
-    if not path.exists():
-        return False
-    return bool(strict.parse_object(strict.read(path, 16 * 2**20), path.name).get("chat_template"))
-
-
-def _licence(folder: Path) -> str:
-    try:
-        text = strict.read(folder / "README.md", 2**20).decode("utf-8", "replace")
-    except ModelFileError:
-        return "unknown"
-    found = LICENCE.match(text.replace("\r\n", "\n"))
-    return found[1] if found else "unknown"

@@ -1,7 +1,9 @@
 """The one gate: nothing from a model's folder reaches a library before it has passed here.
 
 What is not known to belong to a model stays behind, pickles included (H001); what is taken must be good in every
-part: names, weights' headers and index, config, tokenizer's ids. Every fault is one `ModelFileError` (H011).
+part: names, weights' headers and index, config, tokenizer's ids, chat templates. Every fault is one `ModelFileError`
+(H011). A folder for transformers goes through `inspect`, a GGUF file through `inspect_gguf`, a LoRA adapter through
+`inspect_adapter`.
 """
 
 from __future__ import annotations
@@ -10,25 +12,29 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from basewright.catalog import architectures
 from basewright.catalog import config as configs
-from basewright.catalog import shape as shapes
 from basewright.errors import ModelFileError
-from basewright.formats import strict
+from basewright.formats import gguf, strict, template
+from basewright.formats.gguf_facts import Facts, facts
 from basewright.formats.names import SAFE, check_name
 from basewright.formats.safetensors import Tensor, read_header
+from basewright.hub import adapter
 from basewright.records import FileEntry
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-TOKENIZER = "tokenizer.json"
+TOKENIZER, TEMPLATE = "tokenizer.json", "chat_template.jinja"
 NEEDED = ("config.json", TOKENIZER, "tokenizer_config.json")
 LIMITS = {
     "config.json": configs.MAX_CONFIG,
     "generation_config.json": 2**20,
-    TOKENIZER: 64 * 2**20,
+    TOKENIZER: 40 * 2**20,
     "tokenizer_config.json": 16 * 2**20,
+    TEMPLATE: template.MAX_SOURCE,
     "special_tokens_map.json": 2**20,
     "card.json": 2**20,
     "record.json": 16 * 2**20,
@@ -43,8 +49,6 @@ GGUF = re.compile(r".+\.gguf", re.IGNORECASE)
 PART = re.compile(r".+-[0-9]{5}-of-[0-9]{5}\.gguf", re.IGNORECASE)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz", ".h5", ".keras", ".joblib")
 FLOATS = ("F32", "BF16", "F16")
-LEFTOVER = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
-"""A buffer that old files hold and every library computes anew."""
 
 
 def inspect(folder: Path) -> tuple[FileEntry, ...]:
@@ -59,17 +63,41 @@ def inspect(folder: Path) -> tuple[FileEntry, ...]:
     values: dict[str, Any] = {}
     files: list[FileEntry] = []
     for name in sorted(taken):
-        data = strict.read(folder / name, LIMITS.get(name, 2**20))
-        files.append(FileEntry(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()))
-        if name.endswith(".json"):
-            values[name] = strict.parse_object(data, name)
-            if name != TOKENIZER:  # whose vocabulary may hold any word as a key
-                configs.refuse_code(values[name], name)
+        if not name.endswith(".json"):
+            files.append(_hashed(folder / name))
+            continue
+        data = strict.read(folder / name, LIMITS[name])
+        files.append(_entry(name, data))
+        values[name] = strict.parse_object(data, name)
+        if name != TOKENIZER:  # whose vocabulary may hold any word as a key
+            configs.refuse_code(values[name], name)
+    _check_templates(values["tokenizer_config.json"], folder / TEMPLATE if TEMPLATE in taken else None)
     config = configs.check(values["config.json"])
     tensors, shards = _weights(folder, values.get(INDEX))
     _check_tensors(tensors, config)
     _check_ids(values[TOKENIZER], config)
     return tuple(sorted([*files, *shards], key=lambda entry: entry.name))
+
+
+def inspect_gguf(path: Path) -> tuple[FileEntry, Facts]:
+    """A GGUF file that is a whole model, hashed, and what it says about itself. Raises `ModelFileError`."""
+    check_name(path.name, path.parent.name)
+    with strict.open_file(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        found = facts(gguf.read_head(file, size, path.name), path.name)
+        return _whole(file, size, path.name), found
+
+
+def inspect_adapter(folder: Path) -> tuple[FileEntry, ...]:
+    """The files of a LoRA adapter, hashed, in order of name. Raises `ModelFileError`."""
+    data = strict.read(folder / adapter.CONFIG, configs.MAX_CONFIG)
+    config = strict.parse_object(data, adapter.CONFIG)
+    configs.refuse_code({key: value for key, value in config.items() if value}, adapter.CONFIG)
+    rank = adapter.check_config(config)
+    tensors, weights = _open_weights(folder / adapter.WEIGHTS)
+    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")))
+    return _entry(adapter.CONFIG, data), weights
 
 
 def wanted(names: Iterable[str]) -> list[str]:
@@ -97,12 +125,17 @@ def wanted_gguf(names: Iterable[str]) -> list[str]:
 def _take(folder: Path) -> set[str]:
     """Names in the folder that belong to a model, weights apart. Links and pipes are refused when they are opened."""
     if not folder.is_dir():
-        raise ModelFileError(f"there is no folder {folder.name}", fix="correct the path of the model")
+        raise ModelFileError(
+            f"there is no folder {folder.name}", fix="correct the path of the model", code="missing", file=folder.name
+        )
     try:
         present = [path.name for path in folder.iterdir() if not path.is_dir()]
     except OSError as error:
         raise ModelFileError(
-            f"{folder.name} cannot be read: {error.strerror}", fix="let yourself read that folder"
+            f"{folder.name} cannot be read: {error.strerror}",
+            fix="let yourself read that folder",
+            code="unreadable",
+            file=folder.name,
         ) from error
     twins = Counter(name.lower() for name in present)
     taken = {name for name in present if name in LIMITS or LICENCE.fullmatch(name)}
@@ -111,7 +144,10 @@ def _take(folder: Path) -> set[str]:
     for name in [*taken, WEIGHTS]:
         if twins[name.lower()] > 1:
             raise ModelFileError(
-                f"{folder.name} holds {name} in two spellings", fix="remove the one that is not the model's"
+                f"{folder.name} holds {name} in two spellings",
+                fix="remove the one that is not the model's",
+                code="name",
+                file=name,
             )
         check_name(name, folder.name)
     if WEIGHTS not in present and INDEX not in present:
@@ -131,7 +167,7 @@ def _weights(folder: Path, index: dict[str, Any] | None) -> tuple[dict[str, Tens
         found, entry = _open_weights(folder / shard)
         if names is not None and names != set(found):
             odd = sorted(names ^ set(found))[0]
-            raise ModelFileError(f"{INDEX} and {shard} disagree about the tensor {odd[:80]!r}", fix=strict.AGAIN)
+            raise strict.fault(INDEX, f"and {shard} disagree about the tensor {odd[:80]!r}", "mismatch")
         tensors |= found
         files.append(entry)
     return tensors, files
@@ -141,56 +177,93 @@ def _open_weights(path: Path) -> tuple[dict[str, Tensor], FileEntry]:
     with strict.open_file(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        found = read_header(file, size, path.name)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if file.tell() != size:
-            raise ModelFileError(f"{path.name} changed while it was read", fix="run the same command again")
-    return found, FileEntry(name=path.name, size=size, sha256=digest)
+        return read_header(file, size, path.name), _whole(file, size, path.name)
+
+
+def _whole(file: BufferedReader, size: int, name: str) -> FileEntry:
+    """The entry of an open file of `size` bytes, all of it hashed."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if file.tell() != size:
+        raise ModelFileError(
+            f"{name} changed while it was read", fix="run the command again", code="changed", file=name
+        )
+    return FileEntry(name=name, size=size, sha256=digest)
+
+
+def _hashed(path: Path) -> FileEntry:
+    """The entry of a file that is only text to us: a licence, a README, a log."""
+    limit = LIMITS.get(path.name, 2**20)
+    with strict.open_file(path) as file:
+        size = file.seek(0, 2)
+        if size > limit:
+            raise strict.fault(path.name, f"is larger than {limit / 2**20:.0f} MiB", "too-large")
+        return _whole(file, size, path.name)
+
+
+def _entry(name: str, data: bytes) -> FileEntry:
+    return FileEntry(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _shards(index: dict[str, Any]) -> dict[str, set[str] | None]:
     """Tensor names by shard. A shard's name is a plain name before it is ever joined to a path (H006)."""
     placed = index.get("weight_map")
     if not isinstance(placed, dict) or not placed:
-        raise ModelFileError(f"{INDEX} holds no weight_map", fix=strict.AGAIN)
+        raise strict.fault(INDEX, "holds no weight_map", "missing")
     shards: dict[str, set[str] | None] = {}
     for tensor, shard in placed.items():
         if not isinstance(shard, str) or not shard.endswith(".safetensors"):
-            raise ModelFileError(f"{INDEX} places {tensor[:80]!r} in no safetensors file", fix=strict.AGAIN)
+            raise strict.fault(INDEX, f"places {tensor[:80]!r} in no safetensors file", "name")
         names = shards.setdefault(check_name(shard, INDEX), set())
         if names is not None:
             names.add(tensor)
     if len({shard.lower() for shard in shards}) != len(shards):
-        raise ModelFileError(f"{INDEX} names one file in two spellings", fix=strict.AGAIN)
+        raise strict.fault(INDEX, "names one file in two spellings", "name")
     return shards
 
 
 def _check_tensors(tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Just the tensors that the config calls for: a missing one would be filled with noise, an extra one ignored."""
-    expected = dict(shapes.tensors(shapes.shape_of(config)))
+    expected = architectures.expected(config, tensors)
     for name, dims in expected.items():
         tensor = tensors.get(name)
         if tensor is None:
-            raise ModelFileError(f"the weights lack {name}, which config.json calls for", fix=strict.AGAIN)
+            raise ModelFileError(
+                f"the weights lack {name}, which config.json calls for", fix=strict.AGAIN, code="missing", file=WEIGHTS
+            )
         if tensor.shape != dims:
             raise ModelFileError(
                 f"{name} has the shape {list(tensor.shape)}; config.json calls for {list(dims)}",
                 fix="use the config.json that belongs to these weights",
+                code="mismatch",
+                file=WEIGHTS,
             )
         if tensor.dtype not in FLOATS:
             raise ModelFileError(
-                f"{name} is stored as {tensor.dtype}", fix="use the model's weights in float32, bfloat16 or float16"
+                f"{name} is stored as {tensor.dtype}",
+                fix="use the model's weights in float32, bfloat16 or float16",
+                code="unsupported",
+                file=WEIGHTS,
             )
     for name in tensors:
-        if name not in expected and not LEFTOVER.fullmatch(name):
+        if name not in expected and not architectures.LEFTOVER.fullmatch(name):
             raise ModelFileError(
                 f"the weights hold {name[:80]}, which config.json does not call for",
                 fix="use the config.json that belongs to these weights",
+                code="mismatch",
+                file=WEIGHTS,
             )
 
 
-# --- tokenizer ------------------------------------------------------------------------------------
+# --- tokenizer and templates ----------------------------------------------------------------------
+
+
+def _check_templates(config: dict[str, Any], path: Path | None) -> None:
+    """A template does nothing but write messages, wherever it stands (H012, H013)."""
+    for _, source in template.sources(config):
+        template.parse(source, "tokenizer_config.json")
+    if path is not None:
+        template.parse(strict.text(strict.read(path, LIMITS[TEMPLATE]), path.name), path.name)
 
 
 def _check_ids(tokenizer: dict[str, Any], config: dict[str, Any]) -> None:
@@ -198,18 +271,23 @@ def _check_ids(tokenizer: dict[str, Any], config: dict[str, Any]) -> None:
     rows = config["vocab_size"]
     largest = max(_ids(tokenizer), default=-1)
     if largest < 0:
-        raise ModelFileError(f"{TOKENIZER} holds no vocabulary", fix=strict.AGAIN)
+        raise strict.fault(TOKENIZER, "holds no vocabulary", "missing")
     if largest >= rows:
         raise ModelFileError(
             f"the tokenizer makes the token id {largest}, and the model has {rows} embedding rows",
             fix="use the tokenizer of this model, or save the model after resizing its embedding",
+            code="mismatch",
+            file=TOKENIZER,
         )
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         value = config.get(key)
         for token in value if isinstance(value, list) else [value]:
             if token is not None and token >= rows:
                 raise ModelFileError(
-                    f"config.json: {key} {token} is beyond the {rows} embedding rows", fix="correct config.json"
+                    f"config.json: {key} {token} is beyond the {rows} embedding rows",
+                    fix="correct config.json",
+                    code="mismatch",
+                    file="config.json",
                 )
 
 
@@ -223,7 +301,7 @@ def _ids(tokenizer: dict[str, Any]) -> Iterable[int]:
     if isinstance(added, list):
         found += [token.get("id") if isinstance(token, dict) else None for token in added]
     if not all(type(token) is int and token >= 0 for token in found):
-        raise ModelFileError(f"{TOKENIZER} has a token without an id", fix=strict.AGAIN)
+        raise strict.fault(TOKENIZER, "has a token without an id", "malformed")
     return found
 
 
@@ -235,7 +313,7 @@ def _missing(name: str, folder: Path) -> ModelFileError:
         fix = "save the tokenizer in its fast form (transformers: AutoTokenizer.from_pretrained, save_pretrained)"
     else:
         fix = f"add the model's own {name} to that folder"
-    return ModelFileError(f"{folder.name} holds no {name}", fix=fix)
+    return ModelFileError(f"{folder.name} holds no {name}", fix=fix, code="missing", file=name)
 
 
 def _no_weights(present: list[str], folder: Path) -> ModelFileError:
@@ -244,5 +322,8 @@ def _no_weights(present: list[str], folder: Path) -> ModelFileError:
         return ModelFileError(
             f"{folder.name} holds its weights only as {pickles[0][:80]!r}, which can run code when it is opened",
             fix="use the model's safetensors files; where you trust the source, save it anew with save_pretrained",
+            code="code",
+            file=pickles[0][:255],
         )
-    return ModelFileError(f"{folder.name} holds no {WEIGHTS}", fix=f"add {WEIGHTS}, or its shards with {INDEX}")
+    fix = f"add {WEIGHTS}, or its shards with {INDEX}"
+    return ModelFileError(f"{folder.name} holds no {WEIGHTS}", fix=fix, code="missing", file=WEIGHTS)

@@ -16,7 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from basewright import store
-from basewright.catalog.shape import shape_of
+from basewright.catalog.architectures import shape_of
 from basewright.data.corpora import documents
 from basewright.data.pack import Order, Packed, pack
 from basewright.engine.torch_lm import TorchLM

@@ -6,10 +6,11 @@ layer's line times its layers, so that the largest models cost no more than the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from basewright.catalog.architectures import classics, decoders, encoders, experts, images, recurrent
+from basewright.catalog.architectures import classics, decoders, encoders, experts, images, pairs, recurrent
 from basewright.catalog.architectures.family import Family
 from basewright.catalog.architectures.sizes import Sizes
 from basewright.catalog.architectures.table import Line, parse
@@ -24,6 +25,7 @@ FAMILIES = {
         classics.FAMILIES,
         encoders.FAMILIES,
         images.FAMILIES,
+        pairs.FAMILIES,
         recurrent.FAMILIES,
     )
     for family in families
@@ -31,6 +33,11 @@ FAMILIES = {
 """The families whose tensors are known, by model_type. Those that can be run are `catalog.config.SUPPORTED`."""
 
 
+LEFTOVER = re.compile(
+    r"(?:[a-z_]+\.)*(?:h|layers)\.\d+\.(?:attn|attn\.attention|attention|self_attn)\."
+    r"(?:bias|masked_bias|rotary_emb\.inv_freq)"
+)
+"""Buffers that old files hold and every library computes anew: masks, and the frequencies of rotary positions."""
 _OPTIONAL = (
     "gated",
     "parallel",
@@ -58,7 +65,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
     """The dimensions that planning needs. Raises `ModelFileError`, as all functions here, for what is not a size."""
-    sizes = _main(config)
+    sizes = _sizes(config)
     optional = {name: getattr(sizes, name) for name in _OPTIONAL if name in sizes}
     return Shape(
         layers=sizes.layers,
@@ -110,17 +117,33 @@ def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
     return found
 
 
-def embedding(config: Mapping[str, Any]) -> str | None:
-    """The name of the table of token embeddings; None for an image encoder."""
+def embedding(config: Mapping[str, Any], names: Container[str] = ()) -> str | None:
+    """The name of the table of token embeddings, in a file with `names`; None for an image encoder."""
     family = family_of(config)
     if family.kind == "image encoder":
         return None
-    return next(line.name for line in parse(family.table) if line.kind == "table")
+    name = next(line.name for line in parse(family.table) if line.kind == "table")
+    bare = name.partition(".")[2]
+    return bare if bare in names and name not in names else name
+
+
+def expected(config: Mapping[str, Any], names: Container[str]) -> dict[str, tuple[int, ...]]:
+    """`tensors`, as a file with `names` should hold them.
+
+    Old files leave out what transformers puts before the names of all but the head (`wte.weight` for
+    `transformer.wte.weight`); it reads both.
+    """
+    full = embedding(config)
+    found = dict(tensors(config))
+    if full is None or embedding(config, names) == full:
+        return found
+    before = full.partition(".")[0] + "."
+    return {name.removeprefix(before): dims for name, dims in found.items()}
 
 
 def context_of(config: Mapping[str, Any]) -> int | None:
     """The positions it was made for; None where the config sets no limit."""
-    sizes = _main(config)
+    sizes = _sizes(config)
     return sizes.context if "context" in sizes else None
 
 
@@ -131,13 +154,7 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sizes(config: Mapping[str, Any]) -> Sizes:
     family = family_of(config)
-    return Sizes(config, family.words, family.parts)
-
-
-def _main(config: Mapping[str, Any]) -> Sizes:
-    """Where the dimensions of the shape are: in the config itself, or in that of one of its parts."""
-    sizes, main = _sizes(config), family_of(config).main
-    return getattr(sizes, main) if main else sizes
+    return Sizes(config, family.words, family.parts, family.main)
 
 
 def _lines(config: Mapping[str, Any], sizes: Sizes) -> list[Line]:

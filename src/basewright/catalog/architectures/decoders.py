@@ -24,6 +24,10 @@ HEAD_NORMS = """
   self_attn.q_norm  norm head_dim
   self_attn.k_norm  norm head_dim
 """
+FULL_NORMS = """
+  self_attn.q_norm  norm queries
+  self_attn.k_norm  norm keys
+"""
 TWO_NORMS = """
   input_layernorm           norm width
   post_attention_layernorm  norm width
@@ -73,6 +77,16 @@ QWEN: Words = {
     "given_window": optional("sliding_window", 4096),
     "windowed": sliding(_from_a_layer_on),
 }
+
+GEMMA3: Words = {
+    **BIASED,
+    **TIED,
+    "kv_heads": size("num_key_value_heads", absent=4),
+    "head_dim": size("head_dim", absent=256),
+    "window": optional("sliding_window", 4096),
+    "windowed": sliding(_five_in_six),
+}
+GEMMA3_LAYER = HEAD_NORMS + GATED + FOUR_NORMS
 
 # --- dense ----------------------------------------------------------------------------------------
 
@@ -141,20 +155,7 @@ DENSE = (
         },
         START + ATTENTION + GATED + FOUR_NORMS + END,
     ),
-    Family(
-        "gemma3_text",
-        "Gemma3ForCausalLM",
-        "decoder",
-        {
-            **BIASED,
-            **TIED,
-            "kv_heads": size("num_key_value_heads", absent=4),
-            "head_dim": size("head_dim", absent=256),
-            "window": optional("sliding_window", 4096),
-            "windowed": sliding(_five_in_six),
-        },
-        START + ATTENTION + HEAD_NORMS + GATED + FOUR_NORMS + END,
-    ),
+    Family("gemma3_text", "Gemma3ForCausalLM", "decoder", GEMMA3, START + ATTENTION + GEMMA3_LAYER + END),
     Family(
         "phi3",
         "Phi3ForCausalLM",
@@ -189,14 +190,32 @@ DENSE = (
         BIASED,
         START
         + ATTENTION
-        + """
-  self_attn.q_norm  norm queries
-  self_attn.k_norm  norm keys
-"""
+        + FULL_NORMS
         + GATED
         + """
   post_attention_layernorm    norm width
   post_feedforward_layernorm  norm width
+"""
+        + END,
+    ),
+    Family(
+        "cohere",
+        "CohereForCausalLM",
+        "decoder",
+        {
+            **BIASED,
+            **TIED,
+            "head_dim": lambda s: s.width // s.heads,
+            "normed": flag("use_qk_norm", False),
+            "parallel": True,
+        },
+        START
+        + ATTENTION
+        + GATED
+        + """
+  self_attn.q_norm  norm heads head_dim     if=normed
+  self_attn.k_norm  norm kv_heads head_dim  if=normed
+  input_layernorm   norm width
 """
         + END,
     ),

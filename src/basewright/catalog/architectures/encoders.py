@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from basewright.catalog.architectures.family import USUAL, Family, heads
-from basewright.catalog.architectures.sizes import Sizes, Words, flag, optional, size, sliding
+from basewright.catalog.architectures.sizes import Sizes, Words, count, flag, optional, size, sliding
 
 BERT: Words = {
     **USUAL,
@@ -15,6 +15,16 @@ BERT: Words = {
     "positions": size("max_position_embeddings", absent=512),
     "typed": lambda s: s.types > 0,
 }
+ROBERTA: Words = {
+    **BERT,
+    "context": lambda s: s.positions - 2,  # positions count from the padding id, 1, and it has a row itself
+}
+ROBERTA_HEAD = """
+lm_head.bias        raw vocabulary
+lm_head.dense       map width width       bias
+lm_head.layer_norm  norm width            bias
+lm_head.decoder     map vocabulary width  bias  if=untied
+"""
 LAYER = """
   attention.output.dense      map width width         bias
   attention.output.LayerNorm  norm width              bias
@@ -67,20 +77,36 @@ def _global_every(sizes: Sizes) -> tuple[int, ...]:
 
 FAMILIES = (
     Family("bert", "BertForMaskedLM", "encoder", BERT, _bert("bert") + BERT_HEAD),
+    Family("roberta", "RobertaForMaskedLM", "encoder", ROBERTA, _bert("roberta") + ROBERTA_HEAD),
+    Family("xlm-roberta", "XLMRobertaForMaskedLM", "encoder", ROBERTA, _bert("roberta") + ROBERTA_HEAD),
     Family(
-        "roberta",
-        "RobertaForMaskedLM",
+        "distilbert",
+        "DistilBertForMaskedLM",
         "encoder",
         {
             **BERT,
-            "context": lambda s: s.positions - 2,  # positions count from the padding id, 1, and it has a row itself
+            "layers": count("n_layers", "num_hidden_layers", absent=6),
+            "width": size("dim", "hidden_size", absent=768),
+            "heads": size("n_heads", "num_attention_heads", absent=12),
+            "feed_forward": size("hidden_dim", absent=3072),
         },
-        _bert("roberta")
-        + """
-lm_head.bias        raw vocabulary
-lm_head.dense       map width width       bias
-lm_head.layer_norm  norm width            bias
-lm_head.decoder     map vocabulary width  bias  if=untied
+        """
+distilbert.embeddings.word_embeddings      table vocabulary width
+distilbert.embeddings.position_embeddings  table positions width
+distilbert.embeddings.LayerNorm            norm width              bias
+distilbert.transformer.layer.{layers}.
+  attention.q_lin                          map width width         bias
+  attention.k_lin                          map width width         bias
+  attention.v_lin                          map width width         bias
+  attention.out_lin                        map width width         bias
+  sa_layer_norm                            norm width              bias
+  ffn.lin1                                 map feed_forward width  bias
+  ffn.lin2                                 map width feed_forward  bias
+  output_layer_norm                        norm width              bias
+vocab_transform                            map width width         bias
+vocab_layer_norm                           norm width              bias
+vocab_projector                            map vocabulary width    if=untied
+vocab_projector.bias                       raw vocabulary
 """,
     ),
     Family(

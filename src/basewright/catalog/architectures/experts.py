@@ -6,6 +6,7 @@ from basewright.catalog.architectures.decoders import (
     ATTENTION,
     BIASED,
     END,
+    FULL_NORMS,
     GATED,
     HEAD_NORMS,
     LLAMA,
@@ -39,6 +40,7 @@ MIXED: Words = {
     "sparse": _sparse,
     "sparse_step": size("decoder_sparse_step", absent=1),
     "dense": _rest,
+    "dense_layers": lambda s: len(s.dense),
     "experts_active": size("num_experts_per_tok", absent=8),
     "expert_feed_forward": size("moe_intermediate_size", absent=768),
 }
@@ -88,7 +90,6 @@ FAMILIES = (
             **MIXED,
             "kv_heads": count("num_key_value_heads", absent=4),
             "experts": count("num_experts", "num_local_experts", absent=128),
-            "dense_layers": lambda s: len(s.dense),
         },
         START
         + ATTENTION
@@ -99,6 +100,48 @@ FAMILIES = (
         + "model.layers.{dense}.\n"
         + GATED
         + END,
+    ),
+    Family(
+        "qwen2_moe",
+        "Qwen2MoeForCausalLM",
+        "decoder",
+        {
+            **LLAMA,
+            **QWEN,
+            **MIXED,
+            "kv_heads": size("num_key_value_heads", absent=16),
+            "qkv_bias": flag("qkv_bias", True),
+            "experts": count("num_experts", "num_local_experts", absent=60),
+            "experts_active": size("num_experts_per_tok", absent=4),
+            "expert_feed_forward": size("moe_intermediate_size", absent=1408),
+            "shared_feed_forward": size("shared_expert_intermediate_size", absent=5632),
+        },
+        START
+        + ATTENTION
+        + TWO_NORMS
+        + "model.layers.{sparse}.\n"
+        + EXPERTS
+        + """
+  mlp.shared_expert.gate_proj  map shared_feed_forward width
+  mlp.shared_expert.up_proj    map shared_feed_forward width
+  mlp.shared_expert.down_proj  map width shared_feed_forward
+  mlp.shared_expert_gate       map 1 width
+model.layers.{dense}.
+"""
+        + GATED
+        + END,
+    ),
+    Family(
+        "olmoe",
+        "OlmoeForCausalLM",
+        "decoder",
+        {
+            **BIASED,
+            "experts": count("num_experts", "num_local_experts", absent=64),
+            "experts_active": size("num_experts_per_tok", absent=8),
+            "expert_feed_forward": lambda s: s.feed_forward,
+        },
+        START + ATTENTION + FULL_NORMS + EXPERTS + TWO_NORMS + END,
     ),
     Family(
         "deepseek_v3",

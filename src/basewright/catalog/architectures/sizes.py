@@ -12,15 +12,23 @@ LARGEST, MANY = 2**24, 2**12
 
 
 class Sizes:
-    """The sizes of one config. `seen` is which of its keys were asked for: those that decide its tensors."""
+    """The sizes of one config. `seen` is which of its keys were asked for: those that decide its tensors.
+
+    A config may hold others, its parts; the `main` one answers for what the whole does not say itself.
+    """
 
     def __init__(
-        self, config: Mapping[str, Any], words: Words, parts: Mapping[str, tuple[str, Words]] | None = None
+        self,
+        config: Mapping[str, Any],
+        words: Words,
+        parts: Mapping[str, tuple[str, Words]] | None = None,
+        main: str = "",
     ) -> None:
         self.config = config
         self.seen: set[str] = set()
         self._words = words
         self._parts = parts or {}
+        self._main = main
         self._known: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -30,7 +38,7 @@ class Sizes:
         return self._known[name]
 
     def __contains__(self, name: str) -> bool:
-        return name in self._words
+        return name in self._words or bool(self._main and name in self._parts[self._main][1])
 
     def word(self, text: str) -> Any:
         """What a word of a table stands for: `16`, `width`, `3*width` or `text.width`."""
@@ -62,7 +70,9 @@ class Sizes:
 
     def _find(self, name: str) -> Any:
         if name not in self._words:
-            raise AttributeError(name)
+            if not self._main:
+                raise AttributeError(name)
+            return getattr(getattr(self, self._main), name)
         rule = self._words[name]
         return rule(self) if callable(rule) else rule
 

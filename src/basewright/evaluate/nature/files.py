@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basewright.catalog import shape
+from basewright.catalog import architectures
 from basewright.formats import strict
 from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import rows
@@ -61,9 +61,11 @@ def _added(folder: Path) -> Iterator[tuple[str, int]]:
 
 def _embedding(folder: Path) -> tuple[Path, Tensor]:
     """The file that holds the embedding table, and where in it."""
+    config = strict.parse_object(strict.read(folder / "config.json", MAX_TOKENIZER), "config.json")
     for path in sorted(folder.glob("*.safetensors")):
         with strict.open_file(path) as file:
             found = read_header(file, path.stat().st_size, path.name)
-        if shape.EMBEDDING in found:
-            return path, found[shape.EMBEDDING]
+        name = architectures.embedding(config, found)
+        if name in found:
+            return path, found[name]
     raise AssertionError("the airlock lets no model pass that has no embedding table")
