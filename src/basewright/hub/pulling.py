@@ -16,14 +16,14 @@ from basewright.catalog import cards
 from basewright.errors import ModelFileError, StoreError, UsageError
 from basewright.formats import gguf
 from basewright.formats.names import check_name
-from basewright.hub import airlock, blobs, elsewhere, lockfile, lookalike, remote
+from basewright.hub import airlock, blobs, elsewhere, lockfile, lookalike, reference, remote
 from basewright.hub import pull as local
 from basewright.hub.digests import Wanted
 from basewright.hub.lockfile import Lock
 from basewright.hub.reference import HUB, Reference
 from basewright.hub.remote import Ask, Bytes
 from basewright.records import FileEntry, Made, ModelCard, Weights, record
-from basewright.store import Work
+from basewright.store import Store, Work
 
 GGUF = "gguf"
 """The kind of a model in one file, and its folder in the result."""
@@ -55,6 +55,46 @@ def pull(ref: Reference, ask: Ask, work: Bytes) -> Pulled:
     """The model that `ref` names, in the store. Raises the errors of this room, `BasewrightError` for the network."""
     made, found = _WAYS[ref.kind](ref, ask, work)
     return Pulled(ref.given, made, found, work.fetched, work.reused, tuple(work.notes))
+
+
+def find(what: str, here: Store) -> Path | None:
+    """The folder of what was pulled as `what`; None where nothing was. Raises `StoreError` when it is damaged.
+
+    Raises `ModelFileError` for what could be pulled and has not been.
+    """
+    try:
+        ref = reference.parse(what)
+    except UsageError:
+        return None
+    if ref.kind in ("folder", "package"):
+        return None
+    lock = lockfile.read(here, str(ref))
+    if lock is None or not lock.result:
+        raise ModelFileError(f"{ref.given} is not on this machine", fix=f"basewright pull {ref.given}")
+    folder = here.root / lock.result
+    if wrong := stores.faults(folder):
+        raise StoreError(f"{ref.given} is damaged: {wrong[0]}", fix=f"basewright pull {ref.given}")
+    return folder / (GGUF if folder.name.startswith(f"{GGUF}-") else local.MODEL)
+
+
+def name_of(folder: Path) -> str:
+    """What a pulled model is called, of the folder with its files; empty for another folder."""
+    kind = folder.absolute().parent.name.partition("-")[0]
+    with suppress(StoreError):
+        if folder.name == local.MODEL and kind == "weights":
+            return stores.load(folder.absolute().parent, Weights).record.card.id
+        if folder.name == GGUF and kind == GGUF:
+            return stores.load(folder.absolute().parent, OneFile).record.ref.removeprefix(reference.HUB)
+    return ""
+
+
+def gguf_in(folder: Path) -> Path | None:
+    """The one GGUF file in a folder that holds no other model, read by our own reader first (H010)."""
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) != 1 or (folder / "config.json").exists():
+        return None
+    gguf.read(found[0])
+    return found[0]
 
 
 # --- a repository ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""From a name or a folder to an engine that answers: a release, a model's folder, or a model of the catalog."""
+"""From a name or a folder to an engine that answers: a release, a model's folder, one of the catalog or pulled."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ FACTS = "basewright.json"
 
 
 def find(what: str, store: Store) -> Path:
-    """The folder of a model: `what` is its path, the name of a release (the newest is taken), or a curated model's id.
+    """The folder of a model: `what` is its path, the name of a release (the newest is taken), a curated model's id, or
+    what was given to `basewright pull`.
 
-    Raises `UsageError` when it is none of them.
+    Nothing is downloaded. Raises `UsageError` when it is none of them, `ModelFileError` when it has yet to be pulled.
     """
     from basewright.catalog import cards
-    from basewright.hub import pull
+    from basewright.hub import pull, pulling
 
     path = Path(what).expanduser()
     if _is_release(path) or (path / "config.json").is_file():
@@ -32,7 +33,9 @@ def find(what: str, store: Store) -> Path:
         return releases[what]
     curated = {card.id: card for card in cards.find()}
     if what in curated:
-        return pull.locate(curated[what])
+        return pull.locate(curated[what], store)
+    if (folder := pulling.find(what, store)) is not None:
+        return folder
     if path.is_dir():
         raise UsageError(
             f"{path} holds neither a release nor a model", fix="give the folder that has config.json in it"
@@ -56,12 +59,17 @@ def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float3
     Raises `StoreError` for a damaged folder, `ModelFileError` for files that do not pass the airlock, `UsageError`
     for an engine that cannot run it.
     """
-    from basewright.hub import airlock
+    from basewright.hub import airlock, pulling
 
     if (path / MANIFEST).is_file() and (wrong := faults(path)):
         raise StoreError(f"{path.name} is damaged: {wrong[0]}", fix="make it again with basewright build")
     model = path / "model" if _is_release(path) else path
-    name = str(_facts(path)["name"]) if _is_release(path) else path.absolute().name
+    name = str(_facts(path)["name"]) if _is_release(path) else pulling.name_of(path) or path.absolute().name
+    if not _is_release(path) and (gguf := pulling.gguf_in(path)):
+        from basewright.engine import llama_cpp_lm
+
+        hashed = digest([[gguf.name, sha256_of(gguf)]])
+        return Opened(llama_cpp_lm.open_lm(gguf, gguf, name), name, hashed)
     hashes = [[entry.name, entry.sha256] for entry in airlock.inspect(model)]
     if engine == "llama_cpp":
         from basewright.engine import llama_cpp_lm
