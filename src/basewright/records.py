@@ -101,7 +101,7 @@ class Source:
 
 @record
 class PublishedScore:
-    """A benchmark's score as its source printed it."""
+    """A benchmark's score as its source printed it; shares in percent."""
 
     task: str
     metric: str

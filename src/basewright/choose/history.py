@@ -21,7 +21,7 @@ from basewright.store import Store
 Table = Mapping[str, Mapping[str, float]]
 """Past scores as shares of items, by task and by model; a model that was not tuned for a task is missing there."""
 Array = NDArray[np.float64]
-PERCENT = ("accuracy", "acc_norm", "exact match", "f1", "pass@1")
+PERCENT = ("accuracy", "normalised accuracy", "exact match", "f1", "pass@1")
 
 GENERAL = 0.5
 """Share of a standardised score's variance that is the same on every task."""
