@@ -20,7 +20,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,6 +192,34 @@ class Work:
     measured: dict[str, float] = field(default_factory=dict)
 
 
+def _fresh(scratch: Path) -> Path:
+    """A folder to fill that no other process fills, even where the lock does not lock (H028)."""
+    for old in scratch.glob("out-*"):
+        if not _runs(old.name.split("-")[1]):
+            _discard(old)  # left by a kill
+    out = scratch / f"out-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    out.mkdir(parents=True)
+    return out
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder at once for whoever is in it, and then file by file: nobody commits a half of it."""
+    gone = folder.parent / f".gone-{uuid.uuid4().hex}"
+    with _disk_errors("the work folder"), suppress(FileNotFoundError):  # where the lock does not lock
+        os.rename(folder, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     root: Path
@@ -227,9 +255,7 @@ class Store:
         with self.hold(kind, key) as scratch:
             if found := self.find(kind, key, cls):  # made by the process we waited for
                 return found, True
-            out = scratch / "out"
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
+            out = _fresh(scratch)
             work = Work(scratch=scratch, out=out)
             started, clock = datetime.now(UTC), time.monotonic()
             with _disk_errors(f"{kind}-{key}"):
@@ -245,8 +271,14 @@ class Store:
                 measured=work.measured,
             )
             write_json(out / RECORD, {"schema": 1, "stamp": stamp, "type": cls.__name__, "record": result})
-            commit(out, self.path(kind, key))
-            shutil.rmtree(scratch, ignore_errors=True)
+            try:
+                commit(out, self.path(kind, key))
+            except StoreError:
+                found = self.find(kind, key, cls)
+                if found is None or found.stamp == stamp:
+                    raise
+                return found, True  # by another process, where the lock does not lock
+            _discard(scratch)
         return Made(record=result, stamp=stamp, folder=self.path(kind, key)), False
 
     @contextmanager

@@ -69,9 +69,10 @@ def test_pulled_it_completes_and_is_checked_and_removed(hub: Hub, capsys: pytest
 
 def test_a_recipe_names_what_was_pulled(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The stage finds the result of the command: nothing is copied or made again."""
-    recipe = read(prepare(tmp_path, count=40))
-    recipe.candidates.models = ["./one", "maker/model"]
-    walk = Walk(recipe, tmp_path, show.open_store(tmp_path / "runs"), Collected())
+    hub.files["README.md"] = b"---\nlicense: mit\n---\n"
+    path = prepare(tmp_path, count=40)
+    path.write_text(path.read_text().replace("./two", "maker/model"))
+    walk = Walk(read(path), tmp_path, show.open_store(tmp_path / "runs"), Collected())
     with pytest.raises(UsageError):
         walk.plan()
     assert main.run(["pull", "maker/model", "--json"]) == 0
@@ -109,6 +110,6 @@ def test_h034_the_token_is_in_no_output(hub: Hub, tmp_path: Path, capsys: pytest
 
 
 def test_help_loads_no_http_client() -> None:
-    code = "import sys; import basewright.cli.pull; print([m for m in ('http.client', 'ssl', 'torch') if m in sys.modules])"
+    code = "import sys, basewright.cli.pull; print([m for m in ('http.client', 'ssl', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
