@@ -98,10 +98,15 @@ class Interrupted(BasewrightError):
     exit_code = 130
 
 
+SHOWN = 12
+"""Names listed where none is near."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'did you mean …' for an unknown name, or the list of what is known when nothing is near."""
+    """'did you mean …' for an unknown name, or what is known, `SHOWN` of them, when nothing is near."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + (", ".join(names) or "none")
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return "known: " + (", ".join(names[:SHOWN]) or "none") + more

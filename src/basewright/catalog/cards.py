@@ -82,14 +82,18 @@ def get(name: str, *, folder: Path | None = None) -> ModelCard:
 
 
 def card_from_folder(folder: Path) -> ModelCard:
+    """What a folder's own files say about its model. Raises `ModelFileError`."""
+    return card(facts_from_folder(folder), curated=False)
+
+
+def facts_from_folder(folder: Path) -> ModelFacts:
     """What a folder's own files say about its model. Raises `ModelFileError`.
 
     The licence is the one its README's front matter names. A chat template is taken as the sign of an instruct
     model; nothing is concluded from names.
     """
     known = facts_from_config(read_config(folder), folder.resolve().name)
-    known = replace(known, nature=nature(folder), location=str(folder), licence=licence(folder))
-    return card(known, curated=False)
+    return replace(known, nature=nature(folder), location=str(folder), licence=licence(folder))
 
 
 def facts_from_config(config: dict[str, Any], name: str, *, sources: tuple[Source, ...] = ()) -> ModelFacts:

@@ -70,12 +70,22 @@ def find(name: str) -> Entry:
     """A model by its id or repository. Raises `UsageError` for one that the catalog does not have."""
     known = entries()
     for one in known:
-        if name.lower() in (one.facts.id, one.facts.location.partition(":")[2].lower()):
+        if _is_called(one.facts, name):
             return one
-    raise UsageError(
-        f"no model of the catalog is called {name!r}; {nearest(name, [one.facts.id for one in known])}",
-        fix="basewright catalog lists them",
+    online = (
+        f"basewright catalog {name} --online reads its own config" if "/" in name else "basewright catalog lists them"
     )
+    raise UsageError(
+        f"no model of the catalog is called {name!r}; {nearest(name, [one.facts.id for one in known])}", fix=online
+    )
+
+
+def knows(name: str) -> bool:
+    return any(_is_called(one, name) for one in cards.facts())
+
+
+def _is_called(known: ModelFacts, name: str) -> bool:
+    return name.lower() in (known.id, known.location.partition(":")[2].lower())
 
 
 def select(entries: Sequence[Entry], asked: Filter) -> list[Entry]:

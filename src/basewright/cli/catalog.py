@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--open", "open_only", is_flag=True, help="Leave out what asks for a name or a promise first.")
 @click.option("--sort", "column", default="name", show_default=True, help="A column; what is unknown comes last.")
 @click.option("--descending", is_flag=True)
+@click.option("--online", is_flag=True, help="Read the config of NAME on the hub, where the catalog does not know it.")
 @show.json_option
 def command(
     name: str | None,
@@ -42,9 +44,12 @@ def command(
     open_only: bool,
     column: str,
     descending: bool,
+    online: bool,
     as_json: bool,
 ) -> None:
     """List base models; of NAME, show all that is known, from which source, and what it needs on this machine.
+
+    NAME is a model of the catalog, a folder, or with --online any repository of the hub.
 
     \b
     basewright catalog --licence apache-2.0 --max-size 8B --sort size
@@ -54,7 +59,7 @@ def command(
     from basewright.catalog.query import Filter
 
     if name is not None:
-        _show_page(name, as_json)
+        _show_page(name, online, as_json)
         return
     asked = Filter(
         kinds=kinds,
@@ -75,12 +80,28 @@ def command(
     )
 
 
-def _show_page(name: str, as_json: bool) -> None:
-    from basewright.catalog import query
+def _show_page(name: str, online: bool, as_json: bool) -> None:
     from basewright.cli import catalog_page
 
-    one = query.find(name)
+    one = _entry(name, online)
     show.result(catalog_page.page(one, ()), one, as_json)
+
+
+def _entry(name: str, online: bool) -> Entry:
+    """A model of the catalog, of a folder, or of a repository that is read now."""
+    from basewright.catalog import cards, query
+    from basewright.catalog.query import Entry
+
+    if Path(name).expanduser().is_dir():
+        facts = cards.facts_from_folder(Path(name).expanduser())
+    elif online and not query.knows(name):
+        from basewright.hub import look
+        from basewright.hub.wire import Wire
+
+        facts = look.facts(name, Wire.from_environment())
+    else:
+        return query.find(name)
+    return Entry(facts=facts, card=cards.card(facts, curated=False))
 
 
 def _table(entries: Sequence[Entry]) -> str:
