@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from basewright.catalog import architectures
+from basewright.errors import ModelFileError
 from tests.catalog import tiny
 
 LINEAR = ("Linear", "Conv1D", "FalconLinear")
@@ -25,6 +27,37 @@ def test_tensors_and_maps_are_those_of_transformers(name: str, tmp_path: Path) -
         assert architectures.parameters(given) == sum(p.numel() for p in model.parameters())
         assert Counter(_flat(architectures.linears(given))) == Counter(_maps(model))
     assert architectures.shape_of(tiny.CONFIGS[name]) == architectures.shape_of(config)
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_what_a_config_leaves_out_is_what_transformers_takes(name: str) -> None:
+    """Each key that decides anything, left out in turn: it is asked for, or its default is that of transformers."""
+    whole = tiny.CONFIGS[name]
+    for key in set(architectures.decisive(whole)) - {"model_type"}:
+        config = {k: v for k, v in whole.items() if k != key}
+        try:
+            architectures.shape_of(config)
+            counted = architectures.parameters(config)
+        except ModelFileError as error:
+            asked = error.message
+        else:
+            asked = ""
+        if asked:
+            assert key in asked
+            continue
+        try:
+            model = tiny.build(config, tiny.class_of(name), "meta")
+        except (ValueError, StrictDataclassError):  # its own sizes do not go with the others here
+            continue
+        assert counted == sum(p.numel() for p in model.parameters()), key
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_all_experts_active_is_all_parameters(name: str) -> None:
+    config = dict(tiny.CONFIGS[name])
+    assert architectures.active_parameters(config) <= architectures.parameters(config)
+    everyone = {"num_experts_per_tok": 4096} if "num_experts_per_tok" in config else {}
+    assert architectures.active_parameters({**config, **everyone}) == architectures.parameters(config)
 
 
 def _flat(maps: dict[str, list[tuple[int, int]]]) -> list[tuple[str, int, int]]:

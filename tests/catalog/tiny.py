@@ -10,6 +10,8 @@ import torch
 import transformers
 from safetensors import safe_open
 
+from basewright.catalog.architectures import FAMILIES
+
 USUAL = {
     "vocab_size": 96,
     "hidden_size": 32,
@@ -18,6 +20,7 @@ USUAL = {
     "intermediate_size": 48,
     "max_position_embeddings": 64,
 }
+BARE = {key: value for key, value in USUAL.items() if key != "intermediate_size"}
 GROUPED = {**USUAL, "num_key_value_heads": 2}
 GPT2 = {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64}
 IMAGE = {
@@ -92,15 +95,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "gpt_neox": {**USUAL, "model_type": "gpt_neox"},
     "gpt_bigcode": {**GPT2, "model_type": "gpt_bigcode"},
-    "falcon": {**USUAL, "model_type": "falcon"},
+    "falcon": {**BARE, "model_type": "falcon"},
     "falcon, two norms": {
-        **USUAL,
+        **BARE,
         "model_type": "falcon",
         "new_decoder_architecture": True,
         "num_kv_heads": 2,
     },
     "falcon, as the smallest": {
-        **USUAL,
+        **BARE,
         "model_type": "falcon",
         "multi_query": False,
         "parallel_attn": False,
@@ -118,9 +121,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "use_parallel_residual": True,
     },
     "smollm3": {**GROUPED, "model_type": "smollm3"},
-    "opt": {**USUAL, "model_type": "opt", "ffn_dim": 48, "word_embed_proj_dim": 32},
+    "opt": {**BARE, "model_type": "opt", "ffn_dim": 48, "word_embed_proj_dim": 32},
     "opt, projected": {
-        **USUAL,
+        **BARE,
         "model_type": "opt",
         "ffn_dim": 48,
         "word_embed_proj_dim": 16,
@@ -206,6 +209,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mamba": {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "state_size": 4, "model_type": "mamba"},
     "rwkv": {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "model_type": "rwkv"},
 }
+
+REFUSED = ("llama, tied, with biases and wide heads", "falcon, as the smallest")
+"""Configs of families that can be run which themselves cannot."""
+
+
+def class_of(name: str) -> str:
+    return FAMILIES[CONFIGS[name]["model_type"]].cls
 
 
 def build(config: dict[str, Any], cls: str, device: str = "cpu") -> Any:

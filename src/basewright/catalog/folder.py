@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from basewright.catalog import config as configs
+from basewright.catalog.allowed import SUPPORTED
 from basewright.errors import ModelFileError
 from basewright.formats import strict
 from basewright.records import Nature
@@ -18,7 +19,7 @@ TEMPLATE, TOKENIZER = "chat_template.jinja", "tokenizer_config.json"
 def read_config(folder: Path) -> dict[str, Any]:
     """The folder's config.json: all of it checked where the family can be run, else only that it asks for no code."""
     config = strict.parse_object(strict.read(folder / configs.NAME, configs.MAX_CONFIG), configs.NAME)
-    if config.get("model_type") in configs.SUPPORTED:
+    if config.get("model_type") in SUPPORTED:
         return configs.check(config)
     configs.refuse_code(config, configs.NAME)
     return config

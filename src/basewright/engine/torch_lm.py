@@ -46,8 +46,11 @@ UNSHARED = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, Key
 """What a model raises that does not take a tree mask, or keys and values of a prefix."""
 
 
-def load_model(folder: Path, precision: str = "float32", attention: str = "sdpa") -> Any:
-    """A decoder with its weights from safetensors, in eval mode. Never remote code, never the network."""
+def load_model(folder: Path, precision: str = "float32", attention: str | None = None) -> Any:
+    """A decoder with its weights from safetensors, in eval mode. Never remote code, never the network.
+
+    Without `attention` it is torch's own fast one where the family has it, else the plain one.
+    """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     disable_progress_bar()  # all that people see is printed by the command line
     model = AutoModelForCausalLM.from_pretrained(

@@ -90,6 +90,11 @@ def tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield name, dims
 
 
+def tensor_count(config: Mapping[str, Any]) -> int:
+    sizes = _sizes(config)
+    return sum(line.times(sizes) for line in _lines(config, sizes))
+
+
 def parameters(config: Mapping[str, Any]) -> int:
     """Parameters; a table that is also the output projection counts once."""
     sizes = _sizes(config)

@@ -53,6 +53,7 @@ pooler.dense          map width width         bias
         "image encoder",
         {
             **IMAGE,
+            "patch": size("patch_size", absent=14),
             "ratio": size("mlp_ratio", absent=4),
             "gated": flag("use_swiglu_ffn", False),
             "simple": lambda s: not s.gated,

@@ -1,0 +1,88 @@
+"""A model of every family that can be run: through the airlock into the engine, where it answers as the plain model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from basewright.catalog import cards
+from basewright.catalog.allowed import SUPPORTED
+from basewright.engine import torch_lm
+from basewright.engine.lm import Pair
+from basewright.errors import ModelFileError
+from basewright.hub import airlock
+from basewright.text.tokenizer import open_tokenizer
+from tests import models
+from tests.catalog import tiny
+
+torch.set_num_threads(1)
+RUN = [name for name, config in tiny.CONFIGS.items() if config["model_type"] in SUPPORTED and name not in tiny.REFUSED]
+LENGTHS = ("max_position_embeddings", "n_positions")
+
+
+def made(folder: Path, name: str, **changes: Any) -> Path:
+    """A saved model of `name` with random weights, wide enough that nothing is flat, and a tokenizer beside it."""
+    folder.mkdir(exist_ok=True)
+    tokenizer = models.tiny_tokenizer(folder)
+    config = {**tiny.CONFIGS[name], **changes, "vocab_size": tokenizer.get_vocab_size()}
+    config |= {key: 128 for key in LENGTHS if key in config}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = tiny.build(config, tiny.class_of(name))
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.data.normal_(0.0, 0.2)
+        model.save_pretrained(folder)
+    return folder
+
+
+def test_every_family_that_can_be_run_has_an_example() -> None:
+    assert {tiny.CONFIGS[name]["model_type"] for name in RUN} == set(SUPPORTED)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_model_passes_the_airlock_and_answers_as_the_plain_model_does(name: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", name)
+    assert {"model.safetensors", "config.json"} <= {entry.name for entry in airlock.inspect(folder)}
+    assert cards.card_from_folder(folder).parameters > 0
+    lm = torch_lm.open_lm(folder, "tiny")
+    tokenizer = open_tokenizer(folder)
+    pairs = [Pair(tuple(tokenizer.ids(text)[:24]), tuple(tokenizer.ids(text)[24:30])) for text in models.TEXTS[:3]]
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    for place, answer in lm.score(pairs):
+        context, continuation = pairs[place].context, pairs[place].continuation
+        with torch.inference_mode():
+            logits = plain(torch.tensor([[*context, *continuation]]), use_cache=False).logits[0].log_softmax(-1)
+        told = [logits[len(context) - 1 + i, token].item() for i, token in enumerate(continuation)]
+        assert answer.logprobs == pytest.approx(told, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_h005_no_family_lets_a_key_that_runs_code_pass(name: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", name)
+    config = json.loads((folder / "config.json").read_text())
+    for poisoned in (
+        {**config, "auto_map": {"AutoModelForCausalLM": "evil.Model"}},
+        {**config, "transformers.js_config": {"inner": [{"_attn_implementation_internal": "someone/kernel"}]}},
+        {**config, "rope_scaling": {"rope_type": "default", "trust_remote_code": True}},
+        {**config, "made_up": 1},
+    ):
+        (folder / "config.json").write_text(json.dumps(poisoned))
+        with pytest.raises(ModelFileError):
+            airlock.inspect(folder)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_h016_no_family_takes_a_tokenizer_larger_than_its_embedding(name: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", name)
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 5000, "content": "<|far|>"})
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelFileError, match="5000"):
+        airlock.inspect(folder)
