@@ -21,6 +21,9 @@ AGAIN = "copy the file again from where it came from"
 DEPTH = 64
 DIGITS = 19
 """Of the longest integer: what fits 64 bits."""
+MAX_MARKS = 3 * 2**20
+"""Commas, colons and opening brackets, wherever they stand; the largest tokenizers have two million. It is what
+bounds memory: an empty list is three bytes in a file and sixty in Python."""
 
 
 def open_file(path: Path) -> BufferedReader:
@@ -81,6 +84,8 @@ def parse(data: bytes, name: str) -> Any:
     Raises `ModelFileError`, which says what the file is when it is no JSON at all.
     """
     refuse_mistaken(data[:512], len(data), name)
+    if sum(data.count(mark) for mark in (b",", b":", b"[", b"{")) > MAX_MARKS:
+        raise fault(name, "holds too many values", "too-large", 0)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -102,6 +107,14 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise fault(name, f"holds a {type(value).__name__}, not an object", "malformed", 0)
     return value
+
+
+def text(data: bytes, name: str) -> str:
+    """UTF-8, strictly. Raises `ModelFileError`."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise fault(name, "is not UTF-8", "malformed", error.start) from error
 
 
 def fault(name: str, what: str, code: FileCode, offset: int | None = None) -> ModelFileError:

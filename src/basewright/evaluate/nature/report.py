@@ -174,6 +174,12 @@ def of_files(files: Files) -> list[NatureEvidence]:
             "many base models ship one, and some instruct models none",
         )
     ]
+    if files.template:
+        found.append(
+            _evidence("a question in the template", repr(files.turn[:200]), 0.0, "how the template's model is asked")
+        )
+    for condition in files.conditions:
+        found.append(_evidence("the template's condition", condition, 0.0, "writing messages needs none: look at it"))
     if files.tokens:
         bad = 2 * len(files.untrained) > len(files.tokens)
         found.append(
