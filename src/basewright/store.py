@@ -194,12 +194,21 @@ class Work:
 
 def _fresh(scratch: Path) -> Path:
     """A folder to fill that no other process fills, even where the lock does not lock (H028)."""
-    for old in scratch.glob("out-*"):
-        if not _runs(old.name.split("-")[1]):
-            _discard(old)  # left by a kill
+    _sweep(scratch)
     out = scratch / f"out-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     out.mkdir(parents=True)
     return out
+
+
+def _sweep(scratch: Path, all_of_it: bool = False) -> None:
+    """Remove what processes that are no more were filling, or everything but what others are filling now."""
+    for path in scratch.iterdir():
+        filled = path.name.startswith("out-")
+        if (filled or all_of_it) and not (filled and _runs(path.name.split("-")[1])):
+            _discard(path)
+    if all_of_it:
+        with suppress(OSError):
+            scratch.rmdir()
 
 
 def _runs(pid: str) -> bool:
@@ -212,12 +221,15 @@ def _runs(pid: str) -> bool:
     return True
 
 
-def _discard(folder: Path) -> None:
+def _discard(path: Path) -> None:
     """Remove a folder at once for whoever is in it, and then file by file: nobody commits a half of it."""
-    gone = folder.parent / f".gone-{uuid.uuid4().hex}"
-    with _disk_errors("the work folder"), suppress(FileNotFoundError):  # where the lock does not lock
-        os.rename(folder, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+    gone = path.with_name(f".gone-{uuid.uuid4().hex}")
+    with _disk_errors("the work folder"), suppress(FileNotFoundError):
+        os.rename(path, gone)
+        if gone.is_dir():
+            shutil.rmtree(gone, ignore_errors=True)
+        else:
+            gone.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,30 +268,41 @@ class Store:
             if found := self.find(kind, key, cls):  # made by the process we waited for
                 return found, True
             out = _fresh(scratch)
-            work = Work(scratch=scratch, out=out)
-            started, clock = datetime.now(UTC), time.monotonic()
-            with _disk_errors(f"{kind}-{key}"):
-                result = maker(work)
-            stamp = Stamp(
-                id=f"{kind}-{key}",
-                kind=kind,
-                version=__version__,
-                parents=parents,
-                inputs=plain,
-                started=started.isoformat(timespec="seconds"),
-                seconds=round(time.monotonic() - clock, 3),
-                measured=work.measured,
-            )
-            write_json(out / RECORD, {"schema": 1, "stamp": stamp, "type": cls.__name__, "record": result})
             try:
+                stamp, result = self._filled(kind, key, plain, parents, maker, Work(scratch=scratch, out=out))
+                if found := self.find(kind, key, cls):  # by another process, where the lock does not lock
+                    return found, True
                 commit(out, self.path(kind, key))
-            except StoreError:
-                found = self.find(kind, key, cls)
-                if found is None or found.stamp == stamp:
-                    raise
-                return found, True  # by another process, where the lock does not lock
-            _discard(scratch)
+            finally:
+                _discard(out)
+            _sweep(scratch, all_of_it=True)
         return Made(record=result, stamp=stamp, folder=self.path(kind, key)), False
+
+    def _filled(
+        self,
+        kind: str,
+        key: str,
+        plain: dict[str, Any],
+        parents: tuple[str, ...],
+        maker: Callable[[Work], R],
+        work: Work,
+    ) -> tuple[Stamp, R]:
+        """Run the maker, and write its record beside what it made."""
+        started, clock = datetime.now(UTC), time.monotonic()
+        with _disk_errors(f"{kind}-{key}"):
+            result = maker(work)
+        stamp = Stamp(
+            id=f"{kind}-{key}",
+            kind=kind,
+            version=__version__,
+            parents=parents,
+            inputs=plain,
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+            measured=work.measured,
+        )
+        write_json(work.out / RECORD, {"schema": 1, "stamp": stamp, "type": type(result).__name__, "record": result})
+        return stamp, result
 
     @contextmanager
     def hold(self, kind: str, key: str) -> Iterator[Path]:

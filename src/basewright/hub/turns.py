@@ -138,8 +138,6 @@ def _clear(places: Path, mine: Path) -> None:
         found = holder.read(place)
         if place == mine or (found is not None and holder.is_dead(found)):
             shutil.rmtree(place, ignore_errors=True)
-    with suppress(OSError):
-        places.rmdir()
 
 
 def _identity(path: Path) -> tuple[int, int]:
