@@ -31,6 +31,8 @@ def from_plain(cls: Any, value: Any) -> Any:
             raise KeyError(f"{cls.__name__} has no field {sorted(unknown)[0]}")
         return cls(**{name: from_plain(hints[name], item) for name, item in value.items()})
     if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"{value!r} is not a list")
         inner = typing.get_args(cls)
         if inner[-1] is Ellipsis:
             return tuple(from_plain(inner[0], item) for item in value)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from basewright.catalog import architectures
 from basewright.catalog.folder import licence, nature, read_config
@@ -146,8 +146,20 @@ def parse(name: str, text: str) -> list[ModelFacts]:
         try:
             found.append(from_plain(ModelFacts, stanza))
         except (TypeError, KeyError, ValueError) as error:
-            raise _mistake(name, f"{stanza.get('id', 'a model without id')}: {error}") from error
+            key = _wrong_key(stanza)
+            raise _mistake(name, f"{stanza.get('id', 'a model without id')}: {key}{error}") from error
     return found
+
+
+def _wrong_key(stanza: dict[str, Any]) -> str:
+    """The key whose value has another form than its field, as far as it is one key's fault."""
+    kinds = get_type_hints(ModelFacts)
+    for key in stanza.keys() & kinds.keys():
+        try:
+            from_plain(kinds[key], stanza[key])
+        except (TypeError, KeyError, ValueError):
+            return f"{key}: "
+    return ""
 
 
 def _mistake(name: str, what: str) -> ModelFileError:
