@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from basewright import store
 from basewright.errors import ModelFileError
 from basewright.hub import airlock
+from tests.formats.ggufs import TOKENS, U32, made, pair, tensor, text, texts
+from tests.formats.templates import CHATML
 from tests.hub.folders import TOKENIZER, random_tensors, safetensors, weights, write, write_shards
 
 INDEX = "model.safetensors.index.json"
@@ -322,3 +324,164 @@ def test_wanted_names_one_file_of_weights_or_an_index_with_its_shards() -> None:
 def test_wanted_gguf_names_whole_files_at_the_top() -> None:
     names = ["a-Q4_0.gguf", "b.GGUF", "sub/c.gguf", "d-00001-of-00002.gguf", "../e.gguf", "config.json"]
     assert airlock.wanted_gguf(names) == ["a-Q4_0.gguf", "b.GGUF"]
+
+
+# --- GGUF files ---------------------------------------------------------------------------------------
+
+FACTS = (
+    pair(b"llama.context_length", 4, U32(32)),
+    pair(b"llama.embedding_length", 4, U32(32)),
+    pair(b"llama.block_count", 4, U32(1)),
+)
+EMBEDDING = tensor(b"token_embd.weight", (32, 4), 8)
+
+
+def gguf_refused(path: Path, data: bytes) -> ModelFileError:
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError) as caught:
+        airlock.inspect_gguf(path)
+    assert caught.value.file == path.name
+    return caught.value
+
+
+def test_a_gguf_file_passes_with_its_hash_and_facts(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(made((*FACTS, TOKENS, pair(b"general.license", 8, text(b"mit"))), (EMBEDDING,), 34 * 4 + 24))
+    entry, facts = airlock.inspect_gguf(path)
+    assert (entry.name, entry.sha256) == (path.name, store.sha256_of(path))
+    assert (facts.architecture, facts.licence, facts.context, facts.layers) == ("llama", "mit", 32, 1)
+    assert (facts.vocabulary, facts.width, facts.parameters, facts.quantization) == (4, 32, 128, "Q8_0")
+    assert not facts.template
+
+
+@pytest.mark.parametrize(
+    ("pairs", "tensors", "code"),
+    [
+        ((*FACTS, TOKENS), (), "missing"),
+        ((*FACTS[1:], TOKENS), (EMBEDDING,), "missing"),
+        ((*FACTS,), (EMBEDDING,), "mismatch"),
+        ((*FACTS, texts(b"tokenizer.ggml.tokens", b"a", b"b", b"c", b"d", b"e")), (EMBEDDING,), "mismatch"),
+        ((FACTS[0], pair(b"llama.embedding_length", 4, U32(64)), FACTS[2], TOKENS), (EMBEDDING,), "mismatch"),
+        ((pair(b"llama.context_length", 4, U32(0)), *FACTS[1:], TOKENS), (EMBEDDING,), "malformed"),
+        ((*FACTS, TOKENS, pair(b"tokenizer.chat_template", 8, text(b"{{ 9 ** 9 }}"))), (EMBEDDING,), "template"),
+        ((*FACTS, TOKENS, pair(b"tokenizer.chat_template.x", 8, text(b"{% include 'a' %}"))), (EMBEDDING,), "template"),
+    ],
+)
+def test_a_gguf_file_that_is_no_whole_model_is_refused(
+    pairs: tuple[bytes, ...], tensors: tuple[bytes, ...], code: str, tmp_path: Path
+) -> None:
+    data = made(pairs, tensors, 34 * 4 + 24 if tensors else 0)
+    assert gguf_refused(tmp_path / "a.gguf", data).code == code
+
+
+def test_h006_a_gguf_file_is_no_link_and_has_a_plain_name(tmp_path: Path) -> None:
+    (tmp_path / "b.gguf").write_bytes(made((*FACTS, TOKENS), (EMBEDDING,), 160))
+    (tmp_path / "a.gguf").symlink_to(tmp_path / "b.gguf")
+    (tmp_path / "a b.gguf").write_bytes((tmp_path / "b.gguf").read_bytes())
+    for name, code in (("a.gguf", "unreadable"), ("a b.gguf", "name"), ("none.gguf", "missing")):
+        with pytest.raises(ModelFileError) as caught:
+            airlock.inspect_gguf(tmp_path / name)
+        assert caught.value.code == code
+
+
+# --- adapters -----------------------------------------------------------------------------------------
+
+
+def write_adapter(folder: Path, tensors: dict[str, tuple[int, ...]] | None = None, **changes: Any) -> Path:
+    """As peft writes one: many keys that are off."""
+    off = dict.fromkeys(("auto_mapping", "megatron_config", "modules_to_save", "loftq_config", "eva_config"))
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "bias": "none", **off}
+    config |= {"base_model_name_or_path": "../../elsewhere", "megatron_core": "megatron.core", "qalora_group_size": 16}
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps(config | changes))
+    at = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    tensors = tensors if tensors is not None else {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 2)}
+    values = {name: np.zeros(dims, dtype=np.float32) for name, dims in tensors.items()}
+    (folder / "adapter_model.safetensors").write_bytes(weights(values, "F32"))
+    return folder
+
+
+def test_an_adapter_passes_and_its_base_is_only_a_text(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a")
+    assert airlock.inspect_adapter(folder) == store.entries(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"peft_type": "IA3"},
+        {"r": 0},
+        {"r": True},
+        {"r": 2**20},
+        {"lora_alpha": "4"},
+        {"target_modules": []},
+        {"target_modules": None},
+        {"auto_mapping": {"parent_library": "os"}},
+        {"modules_to_save": ["lm_head"]},
+        {"megatron_config": {"a": 1}},
+        {"megatron_core": "os"},
+        {"bias": "every"},
+        {"eva_config": 1},
+        {"unknown": "x"},
+        {"unknown": 0},
+        {"init_lora_weights": "pissa"},
+        {"layer_replication": [[0, 4]]},
+        {"base_model_name_or_path": {"a": 1}},
+        {"code_revision": "x"},
+    ],
+)
+def test_h005_an_adapter_with_settings_that_load_more_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelFileError, match=r"adapter_config\.json"):
+        airlock.inspect_adapter(write_adapter(tmp_path / "a", **changes))
+
+
+def test_h020_an_adapter_of_other_tensors_is_refused(tmp_path: Path) -> None:
+    at = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    for number, tensors in enumerate(
+        [
+            {},
+            {f"{at}A.weight": (2, 8)},
+            {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 3)},
+            {f"{at}A.weight": (3, 8), f"{at}B.weight": (8, 3)},
+            {f"{at}A.weight": (2, 8, 1), f"{at}B.weight": (8, 2)},
+            {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 2), "base_model.model.lm_head.weight": (8, 8)},
+        ]
+    ):
+        with pytest.raises(ModelFileError, match=r"adapter_model\.safetensors"):
+            airlock.inspect_adapter(write_adapter(tmp_path / str(number), tensors))
+
+
+def test_h001_an_adapter_in_a_pickle_is_missing_its_weights(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a")
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(ModelFileError, match=r"holds no adapter_model\.safetensors"):
+        airlock.inspect_adapter(folder)
+
+
+# --- templates ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["file", "text", "named"])
+def test_h012_h013_a_template_that_does_more_than_write_is_refused(tmp_path: Path, place: str) -> None:
+    for source, good in ((CHATML, True), ("{{ ''.__class__ }}", False), ("{{ 'x' * 10 ** 9 }}", False)):
+        folder = write(tmp_path / str(good) / str(len(source)))
+        if place == "file":
+            (folder / "chat_template.jinja").write_text(source)
+        else:
+            value = source if place == "text" else [{"name": "default", "template": source}]
+            change(folder / "tokenizer_config.json", chat_template=value)
+        if good:
+            assert airlock.inspect(folder) == store.entries(folder)
+        else:
+            assert "chat template that" in refused(folder)
+
+
+# --- the errors ---------------------------------------------------------------------------------------
+
+
+def test_h011_every_refusal_has_a_code_and_names_a_file(tmp_path: Path) -> None:
+    folder = write(tmp_path / "bad")
+    (folder / "tokenizer.json").write_text("[")
+    with pytest.raises(ModelFileError) as caught:
+        airlock.inspect(folder)
+    assert (caught.value.code, caught.value.file, caught.value.offset) == ("malformed", "tokenizer.json", 1)

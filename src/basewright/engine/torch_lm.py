@@ -24,6 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from basewright import signals
 from basewright.engine import batched, draw, stream, tree
 from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_length, check_pairs
+from basewright.hub import airlock
 from basewright.records import Progress, silent
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 
@@ -74,6 +75,7 @@ def open_tuned(base: Path, adapter: Path, name: str) -> TorchLM:
     """The engine over a base with its LoRA adapter applied, unmerged, in float32: the model as it was trained."""
     from peft import PeftModel
 
+    airlock.inspect_adapter(adapter)
     model = PeftModel.from_pretrained(load_model(base), adapter).eval()
     return TorchLM(name=name, model=model.get_base_model(), tokenizer=open_tokenizer(base))
 

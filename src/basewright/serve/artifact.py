@@ -9,7 +9,7 @@ from basewright.engine.lm import LM
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
 from basewright.plain import from_plain
 from basewright.records import Layout, Release
-from basewright.store import MANIFEST, Store, digest, faults, load, read_json, sha256_of
+from basewright.store import MANIFEST, Store, digest, faults, load, read_json
 
 Engine = Literal["torch", "llama_cpp", "vllm"]
 FACTS = "basewright.json"
@@ -68,14 +68,16 @@ def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float3
     if not _is_release(path) and (gguf := pulling.gguf_in(path)):
         from basewright.engine import llama_cpp_lm
 
-        hashed = digest([[gguf.name, sha256_of(gguf)]])
+        checked, _ = airlock.inspect_gguf(gguf)
+        hashed = digest([[checked.name, checked.sha256]])
         return Opened(llama_cpp_lm.open_lm(gguf, gguf, name), name, hashed)
     hashes = [[entry.name, entry.sha256] for entry in airlock.inspect(model)]
     if engine == "llama_cpp":
         from basewright.engine import llama_cpp_lm
 
         gguf = _gguf(path)
-        return Opened(llama_cpp_lm.open_lm(gguf, model, name), name, digest([*hashes, [gguf.name, sha256_of(gguf)]]))
+        checked, _ = airlock.inspect_gguf(gguf)  # only what was checked reaches native code (H010)
+        return Opened(llama_cpp_lm.open_lm(gguf, model, name), name, digest([*hashes, [checked.name, checked.sha256]]))
     if engine == "vllm":
         from basewright.engine import vllm_lm
 
