@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,10 +183,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(hub: Hub) -> Iterator[Hub]:
+def serve(hub: Hub, tls: tuple[Path, Path] | None = None) -> Iterator[Hub]:
+    """The hub, over http or with a certificate and its key over https."""
     server = _Server(("127.0.0.1", 0), Handler)
     server.hub = hub  # type: ignore[attr-defined]
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        hub.url = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
     thread.start()
     try:

@@ -52,18 +52,22 @@ def main() -> None:
 # --- killed at random instants ------------------------------------------------------------------------
 
 
-def kills(url: str, root: str, count: int, seed: int, longest: float, chunk: int, hashes: dict[str, str]) -> Any:
-    """Kill `count` pulls; each that comes to its end is looked at, and begun anew in an empty store."""
+def kills(url: str, root: str, count: int, seed: int, size: int, chunk: int, hashes: dict[str, str]) -> Any:
+    """Kill `count` pulls; each that comes to its end is looked at, and begun anew in an empty store.
+
+    A kill comes at a random instant after the start, or after the weights have begun to come, or after the last byte of
+    them, `size` in all, has: each in turn.
+    """
     draw, shared = random.Random(seed), mmap.mmap(-1, SLOT.size)
     killed, whole, wrong, refetched, instants = 0, 0, [], [], []
-    life, last, size = 0, -1, 0
+    life, last = 0, -1
     while killed < count:
         folder = Path(root) / f"life-{life}"
         shared[:] = SLOT.pack(-1, -1)
         child = os.fork()
         if child == 0:
             _child(url, folder, chunk, shared)
-        ended = _kill_after(child, draw.uniform(0, longest))
+        ended = _kill(child, shared, [-2, 0, size][killed % 3], draw.uniform(0, [0.4, 0.3, 0.1][killed % 3]))
         here, began = SLOT.unpack(shared[:])
         if began >= 0 and last >= 0:
             refetched.append(max(0, last - began))
@@ -73,7 +77,6 @@ def kills(url: str, root: str, count: int, seed: int, longest: float, chunk: int
             instants.append(here)
             last = here if here >= 0 else last
             continue
-        size = size or _size(folder)
         whole += ended == 0 and complete(folder, hashes)
         wrong += [] if ended == 0 else [f"ended with {ended}"]
         shutil.rmtree(folder)
@@ -104,10 +107,12 @@ def _child(url: str, folder: Path, chunk: int, shared: mmap.mmap) -> None:
         os._exit(code)
 
 
-def _kill_after(child: int, seconds: float) -> int | None:
-    """The exit code of a child that ended before; None of one that was killed."""
-    until = time.monotonic() + seconds
+def _kill(child: int, shared: mmap.mmap, position: int, seconds: float) -> int | None:
+    """So many seconds after the child has come to a position; its exit code if it ended before, None of one killed."""
+    until = float("inf")
     while time.monotonic() < until:
+        if until == float("inf") and SLOT.unpack(shared[:])[0] >= position:
+            until = time.monotonic() + seconds
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
@@ -143,10 +148,6 @@ def complete(folder: Path, hashes: dict[str, str]) -> bool:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 # --- many at once, without a lock that locks ----------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from basewright import store as stores
 from basewright.catalog import cards
 from basewright.errors import BasewrightError, ModelFileError, Refused, StoreError, UsageError
-from basewright.hub import lockfile, lookalike, pull, pulling, reference, upkeep
+from basewright.hub import api, lockfile, lookalike, pull, pulling, reference, upkeep
 from basewright.hub.digests import Digest
 from basewright.hub.pulling import Pulled
 from basewright.hub.remote import Ask, Bytes
@@ -239,10 +239,13 @@ def test_an_api_that_answers_nonsense(hub: Hub, store: Store, change: dict[str, 
 
 @pytest.mark.parametrize(
     ("body", "words"),
-    [(b"<html>", "no description"), (b"{" * 100_000, "no description"), (b" " * (33 * 2**20), "more than 32 MiB")],
+    [(b"<html>", "no description"), (b"{" * 100_000, "no description"), (b" " * (2**20 + 1), "more than 1 MiB")],
     ids=["html", "deep", "large"],
 )
-def test_an_api_that_answers_no_json(hub: Hub, store: Store, body: bytes, words: str) -> None:
+def test_an_api_that_answers_no_json(
+    hub: Hub, store: Store, body: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "MAX_JSON", 2**20)
     hub.lie_api = always(lambda r: r.body(200, body))
     with pytest.raises(BasewrightError, match=words):
         get(hub, store)

@@ -56,7 +56,7 @@ def kills(folder: Path, count: int, seed: int) -> Any:
             root=str(folder),
             count=count,
             seed=seed,
-            longest=0.45,
+            size=len(hub.files["model.safetensors"]),
             chunk=BIG,
             hashes=hashes(hub),
         )
@@ -108,8 +108,11 @@ def test_h025_200_kills(tmp_path: Path) -> None:
     seen = kills(tmp_path, 200, seed=12)
     again = [count / BIG for count in seen["refetched"]]
     mean = sum(again) / len(again)
+    size = max(seen["instants"])
+    during = sum(0 <= at < size for at in seen["instants"])
     print(
-        f"\n{seen['killed']} kills, {seen['whole']} pulls whole in between, 0 wrong under a final name; of "
+        f"\n{seen['killed']} kills, {during} of them while the weights came, {seen['instants'].count(size)} after, "
+        f"{seen['whole']} pulls whole in between, 0 wrong under a final name; of "
         f"{len(again)} resumptions the worst fetched {max(again):.2f} chunks again, the mean {mean:.2f}"
     )
     assert seen["killed"] == 200

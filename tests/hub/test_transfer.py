@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -40,8 +41,10 @@ def wanted(data: bytes = DATA, name: str = "model.safetensors") -> Wanted:
     return Wanted(name, len(data), Digest("sha256", hashlib.sha256(data).hexdigest()))
 
 
-def fetch(hub: Hub, folder: Path, file: Wanted | None = None, patience: Patience = QUICK) -> Path:
-    line = Wire(hub.url, stated=True, patience=patience)
+def fetch(
+    hub: Hub, folder: Path, file: Wanted | None = None, patience: Patience = QUICK, line: Wire | None = None
+) -> Path:
+    line = line or Wire(hub.url, stated=True, patience=patience)
     file = file or wanted()
     url = f"{hub.url}/{hub.repo}/resolve/{hub.commit}/{file.name}"
     return transfer.fetch(line, url, file, Blobs(folder), lambda _what, _here: None, CHUNK)
@@ -127,6 +130,7 @@ PASS = {
     "503": once(lambda r: r.body(503, b"", {"Retry-After": "0"})),
     "429 with seconds": once(lambda r: r.body(429, b"", {"Retry-After": "0.2"})),
     "429 with a date": once(lambda r: r.body(429, b"", {"Retry-After": formatdate(time.time() + 1, usegmt=True)})),
+    "429 with a window": once(lambda r: r.body(429, b"", {"RateLimit": '"resolvers";r=0;t=0'})),
     "429 without": once(lambda r: r.body(429, b"slow down")),
     "reset before": once(lambda r: r.reset()),
     "reset in the body": once(cut_off),
@@ -324,6 +328,23 @@ def test_h034_a_token_is_dropped_on_the_way_and_stays_dropped(hub: Hub, monkeypa
         assert transfer.read(line, f"{hub.url}/start", "x", 2**20) == DATA
         assert [one.token for one in hub.asked] == ["Bearer hf_canary", ""]
         assert [one.token for one in other.asked] == [""]
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl")
+def test_https_with_a_certificate_that_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    making = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    subprocess.run([*making.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with serve(Hub({"model.safetensors": DATA}), tls=(certificate, key)) as hub:
+        line = Wire(hub.url, stated=True, token="hf_canary", patience=QUICK)
+        with pytest.raises(BasewrightError, match="certificate of localhost is not one"):
+            fetch(hub, tmp_path, line=line)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        hub.lie = once(lambda r: r.body(200, DATA, {"ETag": r.etag(DATA)}, upto=CHUNK + 5))
+        assert fetch(hub, tmp_path, line=line).read_bytes() == DATA
+        assert {one.token for one in hub.asked} == {"Bearer hf_canary"}
 
 
 def _open_line(one: Callable[..., object]) -> Callable[..., object]:

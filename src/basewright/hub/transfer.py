@@ -148,7 +148,7 @@ def _read_once(line: Wire, url: str, what: str, limit: int, until: float) -> byt
     with closing(line.open(url, {"Accept": "application/json"}, until)) as answer:
         if answer.status != 200:
             raise wire.refuse(line, answer, what)
-        data = b""
+        data = bytearray()
         while block := answer.read(BLOCK):
             data += block
             if len(data) > limit:
@@ -158,7 +158,7 @@ def _read_once(line: Wire, url: str, what: str, limit: int, until: float) -> byt
         length = answer.header("Content-Length")
         if length and length != str(len(data)):
             raise Passing(f"{answer.host} broke off")
-        return data
+        return bytes(data)
 
 
 def size_of(line: Wire, url: str, what: str) -> int:

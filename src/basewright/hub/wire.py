@@ -11,6 +11,7 @@ import http.client
 import io
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import time
@@ -30,6 +31,8 @@ TICK = 0.25
 MAX_JSON = 32 * 2**20
 REDIRECTS = (301, 302, 303, 307, 308)
 PASSING = (408, 425, 429, 500, 502, 503, 504, 522, 524, 529)
+RESET = re.compile(r";\s*t=([0-9]{1,9})")
+"""Seconds until the hub's window of requests begins anew (draft-ietf-httpapi-ratelimit-headers)."""
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -245,7 +248,9 @@ def refuse(wire: Wire, answer: Answer, what: str) -> Exception:
     """What a status that brings no content means: `Passing`, or an error with what to do."""
     status, code = answer.status, answer.header("X-Error-Code")
     if status in PASSING:
-        return Passing(f"{answer.host} answers {status}", retry_after(answer.header("Retry-After")))
+        after = retry_after(answer.header("Retry-After"))
+        limit = RESET.search(answer.header("RateLimit")) if after is None else None
+        return Passing(f"{answer.host} answers {status}", float(limit[1]) if limit else after)
     if code == "RevisionNotFound":
         return UsageError(f"{what}: there is no such revision", fix="give a branch, a tag or a commit of it")
     if status in (401, 403):
