@@ -7,14 +7,14 @@ layer's line times its layers, so that the largest models cost no more than the 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from typing import Any
 
 from basewright.catalog.architectures import classics, decoders, encoders, experts, images, pairs, recurrent
 from basewright.catalog.architectures.family import Family
 from basewright.catalog.architectures.sizes import Sizes
 from basewright.catalog.architectures.table import Line, parse
-from basewright.errors import ModelFileError
+from basewright.errors import ModelFileError, UsageError, nearest
 from basewright.records import Shape
 
 FAMILIES = {
@@ -59,6 +59,8 @@ def family_of(config: Mapping[str, Any]) -> Family:
         raise ModelFileError(
             f"config.json has model_type {str(name)[:80]!r}",
             fix=f"use a model of a known type: {', '.join(FAMILIES)}",
+            code="unsupported",
+            file="config.json",
         )
     return FAMILIES[name]
 
@@ -120,6 +122,18 @@ def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
             for name in line.called:
                 found.setdefault(name, []).extend([(outputs // len(line.called), inputs)] * line.times(sizes))
     return found
+
+
+def targets(config: Mapping[str, Any], named: Collection[str] = ()) -> tuple[str, ...]:
+    """The linear maps that get an adapter: those named, else all. Raises `UsageError` for one that there is not."""
+    maps = linears(config)
+    for name in named:
+        if name not in maps:
+            raise UsageError(
+                f"the target {name!r} names no linear map of a {config['model_type']} model; {nearest(name, maps)}",
+                fix=f"choose [tune].targets among {', '.join(maps)}",
+            )
+    return tuple(named or maps)
 
 
 def embedding(config: Mapping[str, Any], names: Container[str] = ()) -> str | None:

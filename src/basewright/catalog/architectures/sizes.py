@@ -168,4 +168,5 @@ def _whole(key: str, value: Any, most: int) -> int:
 
 
 def _wrong(what: str) -> ModelFileError:
-    return ModelFileError(f"config.json: {what}", fix="correct config.json, or copy it again from where it came from")
+    fix = "correct config.json, or copy it again from where it came from"
+    return ModelFileError(f"config.json: {what}", fix=fix, code="malformed", file="config.json")
