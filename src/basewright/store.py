@@ -128,7 +128,10 @@ def faults(folder: Path) -> list[str]:
 
 
 def commit(folder: Path, final: Path) -> None:
-    """Publish `folder` as `final`: all of it, durably, or nothing. Raises `StoreError`; `folder` then stays."""
+    """Publish `folder` as `final`: all of it, durably, or nothing. Raises `StoreError`; `folder` then stays.
+
+    It stays too where `final` is there and whole: by another process, where the lock does not lock.
+    """
     with _disk_errors(final.name):
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             _fsync(path)
@@ -137,9 +140,13 @@ def commit(folder: Path, final: Path) -> None:
         for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
             _fsync(path)
         _fsync(folder)
-        if final.exists():
+        if final.exists() and faults(final):
             _set_aside(final)
-        os.rename(folder, final)
+        try:
+            os.rename(folder, final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or faults(final):
+                raise
         _fsync(final.parent)
 
 
@@ -270,9 +277,9 @@ class Store:
             out = _fresh(scratch)
             try:
                 stamp, result = self._filled(kind, key, plain, parents, maker, Work(scratch=scratch, out=out))
-                if found := self.find(kind, key, cls):  # by another process, where the lock does not lock
-                    return found, True
                 commit(out, self.path(kind, key))
+                if out.exists() and (found := self.find(kind, key, cls)):
+                    return found, True
             finally:
                 _discard(out)
             _sweep(scratch, all_of_it=True)
