@@ -13,7 +13,8 @@ from basewright.records import Certificate, Check, Item, Layout, Made, Overlay, 
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import attention, tune
+from basewright.train import tune
+from basewright.train.opened import open_model
 
 SHOWN = 3
 """Rows whose mask is shown to the person."""
@@ -21,12 +22,9 @@ SHOWN = 3
 
 def certify(base: Made[Weights], task: Task, items: Sequence[Item], micro_tokens: int) -> Certificate:
     """Look at `items` exactly as training will. A failed check is in the certificate; `checks.require` stops on it."""
-    from basewright.engine.torch_lm import load_model
-
-    attention.install()
     folder = base.folder / "model"
     tokenizer = open_tokenizer(folder)
-    model = load_model(folder, attention=attention.NAME)
+    model = open_model(folder)
     rows = tune.examples(items, task.layout, tokenizer)
     limit = min(base.record.card.context, micro_tokens)
     checks = [

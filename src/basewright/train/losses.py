@@ -22,7 +22,7 @@ def next_token(model: Any, row: Packed) -> torch.Tensor:
     device = next(model.parameters()).device
     ids, labels, positions = (torch.from_numpy(a).to(device) for a in (row.ids, row.labels, row.positions))
     decoder = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden_1ND = decoder.model(
+    hidden_1ND = decoder.base_model(
         input_ids=ids[None], position_ids=positions[None], use_cache=False, segment_lengths=row.lengths
     ).last_hidden_state
     keep = labels != IGNORE
@@ -31,11 +31,15 @@ def next_token(model: Any, row: Packed) -> torch.Tensor:
     chunks = list(zip(hidden_KD.split(CHUNK), target_K.split(CHUNK), strict=True))
     for hidden_CD, target_C in chunks:
         if len(chunks) > 1:
-            total = total + checkpoint(_cross_entropy, decoder.lm_head, hidden_CD, target_C, use_reentrant=False)
+            total = total + checkpoint(_cross_entropy, decoder, hidden_CD, target_C, use_reentrant=False)
         else:
-            total = total + _cross_entropy(decoder.lm_head, hidden_CD, target_C)
+            total = total + _cross_entropy(decoder, hidden_CD, target_C)
     return total
 
 
-def _cross_entropy(head: torch.nn.Module, hidden_CD: torch.Tensor, target_C: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(head(hidden_CD).float(), target_C, reduction="sum")
+def _cross_entropy(decoder: Any, hidden_CD: torch.Tensor, target_C: torch.Tensor) -> torch.Tensor:
+    logits_CV = decoder.get_output_embeddings()(hidden_CD).float()
+    cap = getattr(decoder.config, "final_logit_softcapping", None)
+    if cap is not None:
+        logits_CV = cap * torch.tanh(logits_CV / cap)
+    return functional.cross_entropy(logits_CV, target_C, reduction="sum")

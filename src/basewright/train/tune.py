@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers.pytorch_utils import Conv1D
 
 from basewright import store
 from basewright.data.pack import Order, Packed, pack
-from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
 from basewright.plain import to_plain
 from basewright.records import Adapter, Certificate, Item, Layout, LoraSettings, Made, Progress, TrainSettings, Weights
@@ -23,7 +24,8 @@ from basewright.text import encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import attention, loop, losses
+from basewright.train import loop, losses
+from basewright.train.opened import open_model
 
 
 def examples(items: Sequence[Item], layout: Layout, tokenizer: Tokenizer) -> list[Encoded]:
@@ -54,7 +56,7 @@ def tune(
     rows = examples(items, layout, tokenizer)
     _require(certificate, base.record.card.id, data_hash(rows))
     order = Order(tuple(len(row.ids) for row in rows), settings.micro_tokens, settings.batch_tokens, settings.seed)
-    model = _with_lora(load_model(base.folder / "model", attention=_packed_attention()), lora, settings.seed)
+    model = _with_lora(open_model(base.folder / "model"), lora, settings.seed)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def packed(step: int) -> list[Packed]:
@@ -113,19 +115,21 @@ def _require(certificate: Certificate, base: str, data: str) -> None:
         )
 
 
-def _packed_attention() -> str:
-    attention.install()
-    return attention.NAME
-
-
 def _with_lora(model: Any, lora: LoraSettings, seed: int) -> Any:
     """LoRA on the named linear layers; A random from the seed, B zero, so that step 0 is the base itself."""
     torch.manual_seed(seed)
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), lora_dropout=0.0, task_type="CAUSAL_LM"
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=list(lora.targets),
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():  # peft speaks of experts, on which no adapter sits
+            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
+            return get_peft_model(model, config)
     except ValueError as error:
         raise Refused(f"LoRA does not fit this model: {error}", fix="correct [tune].targets in the recipe") from error
 

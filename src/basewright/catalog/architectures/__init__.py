@@ -117,7 +117,7 @@ def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
     sizes = _sizes(config)
     found: dict[str, list[tuple[int, int]]] = {}
     for line in _lines(config, sizes):
-        if line.called and line.repeats and not line.routed:
+        if line.called and line.repeats and not line.routed and line.times(sizes):
             outputs, inputs = (sizes.word(dim) for dim in line.dims)
             for name in line.called:
                 found.setdefault(name, []).extend([(outputs // len(line.called), inputs)] * line.times(sizes))
@@ -125,8 +125,13 @@ def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
 
 
 def targets(config: Mapping[str, Any], named: Collection[str] = ()) -> tuple[str, ...]:
-    """The linear maps that get an adapter: those named, else all. Raises `UsageError` for one that there is not."""
-    maps = linears(config)
+    """The linear maps that get an adapter: those named, else all. Raises `UsageError` for one that there is not.
+
+    A name that experts share is left out: peft would take the experts too, which are no maps in memory.
+    """
+    sizes = _sizes(config)
+    shared = {name for line in _lines(config, sizes) if line.routed for name in line.called}
+    maps = [name for name in linears(config) if name not in shared]
     for name in named:
         if name not in maps:
             raise UsageError(
