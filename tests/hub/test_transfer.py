@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from basewright import signals
+from basewright import signals, store
 from basewright.errors import BasewrightError, Interrupted, ModelFileError, StoreError, UsageError
 from basewright.hub import journal, transfer
 from basewright.hub.blobs import Blobs
@@ -460,6 +461,65 @@ def test_h030_a_full_disk_says_how_much_is_missing_and_keeps_what_came(
     _dead(tmp_path)
     assert fetch(hub, tmp_path).read_bytes() == DATA
     assert hub.asked[0].range == f"bytes={3 * CHUNK}-"
+
+
+@pytest.mark.parametrize(("call", "code"), [("pwrite", errno.ENOSPC), ("fsync", errno.EIO), ("replace", errno.ENOSPC)])
+def test_p3_a_failing_call_at_any_time_costs_no_chunk_that_was_whole(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    real = getattr(os, call)
+    for failing in range(1, 40):
+        count = 0
+
+        def sometimes(*rest: object, failing: int = failing) -> object:
+            nonlocal count
+            count += 1
+            if count == failing:
+                raise OSError(code, os.strerror(code))
+            return real(*rest)
+
+        folder = tmp_path / str(failing)
+        monkeypatch.setattr(os, call, sometimes)
+        try:
+            fetch(hub, folder)
+        except StoreError:
+            monkeypatch.setattr(os, call, real)
+            assert all((folder / "blobs" / name).read_bytes() == DATA for name in names(folder))
+            _dead(folder)
+            assert fetch(hub, folder).read_bytes() == DATA
+            continue
+        monkeypatch.setattr(os, call, real)
+        assert count < failing
+        return
+    pytest.fail("the sweep never came to an end")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk needs root")
+def test_h030_a_disk_of_each_size_is_filled_and_enlarged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random.Random(8).randbytes(2**21)
+    monkeypatch.setattr(store, "reserve", lambda _folder, _size: None)  # as if another process took the space later
+    for percent in range(4, 100, 5):
+        disk = tmp_path / str(percent)
+        disk.mkdir()
+        size = f"size={(len(data) * percent // 100 + 3 * 4096) // 1024}k"
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)], check=False).returncode:
+            pytest.skip("this machine mounts nothing")
+        try:
+            with serve(Hub({"model.safetensors": data})) as hub:
+                with pytest.raises(StoreError, match="bytes are missing") as caught:
+                    fetch(hub, disk, wanted(data))
+                missing = int(re.findall(r"([\d,]+) bytes", caught.value.message)[0].replace(",", ""))
+                assert 0 < missing <= len(data)
+                assert names(disk) == []
+                subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+                _dead(disk)
+                hub.asked = []
+                assert fetch(hub, disk, wanted(data)).read_bytes() == data
+                again = sum(one.sent for one in hub.asked)
+                assert again <= len(data) - (len(data) * percent // 100) + 2 * CHUNK
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_h050_a_stop_is_heeded_while_a_server_is_silent(

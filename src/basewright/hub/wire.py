@@ -134,7 +134,7 @@ class Wire:
             there = answer.header("Location")
             answer.close()
             if not there:
-                raise Passing(f"{parts.hostname} redirects ({answer.status}) to nowhere")
+                raise Passing(f"{answer.host} redirects ({answer.status}) to nowhere")
             try:
                 url = urljoin(url, there)
             except ValueError:
@@ -161,12 +161,14 @@ class Wire:
         free = self.stated and _origin(parts) == _origin(self.origin)
         if parts.scheme != "https" and not free:
             raise BasewrightError(
-                f"the address at {parts.hostname} is not https", fix="use an https address, or set HF_ENDPOINT to it"
+                f"the address at {self.clean(parts.hostname or '')} is not https",
+                fix="use an https address, or set HF_ENDPOINT to it",
             )
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        _, host, port = _origin(parts)
+        shown = self.clean(host)
         found = None
         try:
-            found = _connected(host, port, free, self.patience.connect)
+            found = _connected(host, shown, port, free, self.patience.connect)
             if parts.scheme == "https":
                 found = ssl.create_default_context().wrap_socket(found, server_hostname=host)
             found.settimeout(TICK)
@@ -180,15 +182,15 @@ class Wire:
                 "Connection": "close",
             }
             connection.request("GET", target, headers={**fixed, **headers})
-            return Answer(connection.getresponse(), found, host)
+            return Answer(connection.getresponse(), found, shown)
         except ssl.SSLCertVerificationError:
             raise BasewrightError(
-                f"the certificate of {host} is not one this machine trusts", fix="check the address, or HF_ENDPOINT"
+                f"the certificate of {shown} is not one this machine trusts", fix="check the address, or HF_ENDPOINT"
             ) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             if found is not None:
                 found.close()
-            raise Passing(f"{host} does not answer ({_reason(error)})") from None
+            raise Passing(f"{shown} does not answer ({_reason(error)})") from None
         except BaseException:
             if found is not None:
                 found.close()
@@ -322,13 +324,13 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _connected(host: str, port: int, free: bool, timeout: float) -> socket.socket:
+def _connected(host: str, shown: str, port: int, free: bool, timeout: float) -> socket.socket:
     """A connection to the first address that answers; all have to be public, unless `free`."""
     found = list(dict.fromkeys(str(place[4][0]) for place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
     for address in found:
         if not free and not is_public(address):
             raise BasewrightError(
-                f"{host} is at {address}, which is not a public address",
+                f"{shown} is at {address}, which is not a public address",
                 fix="use a public address; a hub of your own network is named with HF_ENDPOINT",
             )
     last: OSError = OSError("no address")
