@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ def _reflink(source: int, target: int) -> bool:
 
 
 @contextmanager
-def disk_errors(what: str, folder: Path, missing: int) -> Iterator[None]:
+def disk_errors(what: str, folder: Path, missing: Callable[[], int]) -> Iterator[None]:
     """A full disk says how many bytes are missing; what has come stays (H030)."""
     try:
         yield
@@ -118,6 +118,6 @@ def disk_errors(what: str, folder: Path, missing: int) -> Iterator[None]:
         with suppress(OSError):
             free = shutil.disk_usage(folder).free
         raise StoreError(
-            f"disk full while fetching {what}: {max(missing - free, 1):,} bytes are missing; what has come is kept",
+            f"disk full while fetching {what}: {max(missing() - free, 1):,} bytes are missing; what has come is kept",
             fix="free some space, then run the same command again: it continues",
         ) from error

@@ -35,10 +35,11 @@ def fetch(line: Wire, url: str, wanted: Wanted, blobs: Blobs, told: Told, chunk:
     with turns.turn(blobs, wanted, line.patience, lambda what: told(what, 0)) as folder:
         if folder is not None:
             line.tick = lambda: holder.beat(folder)
-            with disk_errors(wanted.name, blobs.folder, wanted.size), closing(Partial(folder, wanted.size, chunk)) as p:
-                store.reserve(blobs.folder, wanted.size - p.position)
-                with disk_errors(wanted.name, blobs.folder, wanted.size - p.position):
-                    return _Fetch(line, url, wanted, p, told).run(blobs)
+            with disk_errors(wanted.name, blobs.folder, lambda: wanted.size):
+                partial = Partial(folder, wanted.size, chunk)
+            with closing(partial), disk_errors(wanted.name, blobs.folder, lambda: wanted.size - partial.position):
+                store.reserve(blobs.folder, wanted.size - partial.position)
+                return _Fetch(line, url, wanted, partial, told).run(blobs)
     found = blobs.get(wanted)
     if found is None:
         raise ModelFileError(f"{wanted.name} is gone again", fix="run the same command again")
