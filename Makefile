@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check slow extras format clean
+.PHONY: demo test check slow fuzz extras format clean
 
 demo: $(READY)
 	$(BIN)/basewright build examples/contract-clauses.toml
@@ -14,6 +14,9 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz 1000000 --processes 2
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -113,3 +113,9 @@ def test_a_file_over_its_limit_is_not_read(tmp_path: Path) -> None:
     assert strict.read(tmp_path / "x", 5) == b"12345"
     with pytest.raises(ModelFileError, match="larger"):
         strict.read(tmp_path / "x", 4)
+
+
+def test_transformers_word_for_no_limit_is_a_number() -> None:
+    assert strict.parse(b"[1000000000000000019884624838656]", "x") == [int(1e30)]
+    with pytest.raises(ModelFileError, match="out of range"):
+        strict.parse(b"[1000000000000000019884624838657]", "x")

@@ -21,6 +21,8 @@ AGAIN = "copy the file again from where it came from"
 DEPTH = 64
 DIGITS = 19
 """Of the longest integer: what fits 64 bits."""
+NO_LIMIT = "1000000000000000019884624838656"
+"""The one longer integer: how transformers spells that a text may have any length, in most tokenizers' configs."""
 MAX_MARKS = 3 * 2**20
 """Commas, colons and opening brackets, wherever they stand; the largest tokenizers have two million. It is what
 bounds memory: an empty list is three bytes in a file and sixty in Python."""
@@ -139,7 +141,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > DIGITS or text == "-0":
+    if (len(text) > DIGITS and text != NO_LIMIT) or text == "-0":
         raise ValueError(f"the number {text[:24]} is out of range")
     return int(text)
 
