@@ -23,9 +23,8 @@ def to_plain(value: Any) -> Any:
 
 def from_plain(cls: Any, value: Any) -> Any:
     """The inverse of `to_plain`. Raises `TypeError` or `KeyError` when the value has another form."""
-    origin = typing.get_origin(cls)
-    if dataclasses.is_dataclass(cls) and isinstance(cls, type):
-        hints = _hints(cls)
+    origin, inner = _form(cls)
+    if origin is None and (hints := _hints(cls)) is not None:
         unknown = set(value) - set(hints)
         if unknown:
             raise KeyError(f"{cls.__name__} has no field {sorted(unknown)[0]}")
@@ -33,20 +32,18 @@ def from_plain(cls: Any, value: Any) -> Any:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"{value!r} is not a list")
-        inner = typing.get_args(cls)
         if inner[-1] is Ellipsis:
             return tuple(from_plain(inner[0], item) for item in value)
         return tuple(from_plain(kind, item) for kind, item in zip(inner, value, strict=True))
     if origin is dict:
-        return {key: from_plain(typing.get_args(cls)[1], item) for key, item in value.items()}
+        return {key: from_plain(inner[1], item) for key, item in value.items()}
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        inner = tuple(kind for kind in typing.get_args(cls) if kind is not type(None))
-        return from_plain(inner[0], value)
+        return from_plain(next(kind for kind in inner if kind is not type(None)), value)
     if origin is Literal:
-        if value not in typing.get_args(cls):
-            raise TypeError(f"{value!r} is not one of {typing.get_args(cls)}")
+        if value not in inner:
+            raise TypeError(f"{value!r} is not one of {inner}")
         return value
     if cls is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -56,5 +53,11 @@ def from_plain(cls: Any, value: Any) -> Any:
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _form(cls: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(cls), typing.get_args(cls)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any] | None:
+    """The types of a record's fields; None for what is no record."""
+    return typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) and isinstance(cls, type) else None

@@ -37,7 +37,7 @@ def counted(known: ModelFacts) -> bool:
 
 def card(known: ModelFacts, *, curated: bool = True) -> ModelCard:
     """What planning and running need, from what is known of a model. Raises `ModelFileError` without its config."""
-    config = known.config
+    sums = architectures.count(known.config)
     return ModelCard(
         id=known.id,
         family=known.family,
@@ -45,12 +45,12 @@ def card(known: ModelFacts, *, curated: bool = True) -> ModelCard:
         nature=known.nature,
         location=known.location,
         licence=known.licence,
-        parameters=architectures.parameters(config),
-        active_parameters=architectures.active_parameters(config),
-        shape=architectures.shape_of(config),
-        config=config,
+        parameters=sums.parameters,
+        active_parameters=sums.active_parameters,
+        shape=sums.shape,
+        config=known.config,
         precision=known.precision or "float32",
-        context=known.context or architectures.context_of(config) or UNLIMITED,
+        context=known.context or sums.context or UNLIMITED,
         languages=known.languages,
         tokens_seen=known.tokens_seen,
         sources=known.sources,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from basewright.catalog.architectures import classics, decoders, encoders, experts, images, pairs, recurrent
@@ -65,9 +66,31 @@ def family_of(config: Mapping[str, Any]) -> Family:
     return FAMILIES[name]
 
 
-def shape_of(config: Mapping[str, Any]) -> Shape:
-    """The dimensions that planning needs. Raises `ModelFileError`, as all functions here, for what is not a size."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """All that is counted of one config."""
+
+    parameters: int
+    active_parameters: int
+    shape: Shape
+    context: int | None
+
+
+def count(config: Mapping[str, Any]) -> Counted:
+    """Raises `ModelFileError`, as all functions here, for a family that is not known and for what is not a size."""
     sizes = _sizes(config)
+    lines = _lines(config, sizes)
+    total = sum(line.parameters(sizes) for line in lines)
+    idle = sum(line.idle(sizes) for line in lines if line.routed)
+    return Counted(total, total - idle, _shape(sizes), sizes.context if "context" in sizes else None)
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape:
+    """The dimensions that planning needs."""
+    return _shape(_sizes(config))
+
+
+def _shape(sizes: Sizes) -> Shape:
     optional = {name: getattr(sizes, name) for name in _OPTIONAL if name in sizes}
     return Shape(
         layers=sizes.layers,
@@ -99,14 +122,12 @@ def tensor_count(config: Mapping[str, Any]) -> int:
 
 def parameters(config: Mapping[str, Any]) -> int:
     """Parameters; a table that is also the output projection counts once."""
-    sizes = _sizes(config)
-    return sum(line.parameters(sizes) for line in _lines(config, sizes))
+    return count(config).parameters
 
 
 def active_parameters(config: Mapping[str, Any]) -> int:
     """Parameters that one token passes through: of the experts, those that it is sent to."""
-    sizes = _sizes(config)
-    return sum(line.active_parameters(sizes) for line in _lines(config, sizes))
+    return count(config).active_parameters
 
 
 def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
@@ -167,8 +188,7 @@ def expected(config: Mapping[str, Any], names: Container[str]) -> dict[str, tupl
 
 def context_of(config: Mapping[str, Any]) -> int | None:
     """The positions it was made for; None where the config sets no limit."""
-    sizes = _sizes(config)
-    return sizes.context if "context" in sizes else None
+    return count(config).context
 
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:

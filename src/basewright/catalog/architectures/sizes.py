@@ -30,6 +30,7 @@ class Sizes:
         self._parts = parts or {}
         self._main = main
         self._known: dict[str, Any] = {}
+        self._said: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         """A size, a flag or a list of layers; a part's own sizes (`text.width`) where the config is nested."""
@@ -42,6 +43,11 @@ class Sizes:
 
     def word(self, text: str) -> Any:
         """What a word of a table stands for: `16`, `width`, `3*width` or `text.width`."""
+        if text not in self._said:
+            self._said[text] = self._read_word(text)
+        return self._said[text]
+
+    def _read_word(self, text: str) -> Any:
         if text.isdigit():
             return int(text)
         times, star, name = text.partition("*")

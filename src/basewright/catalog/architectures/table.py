@@ -39,15 +39,10 @@ class Line:
     """Flags that must all hold."""
     called: tuple[str, ...]
     """The short names of a linear map, as LoRA targets it."""
-
-    @property
-    def repeats(self) -> list[str]:
-        return REPEAT.findall(self.name)
-
-    @property
-    def routed(self) -> bool:
-        """Whether a token passes through only some of it."""
-        return self.kind == "stack" or any(word.split(".")[-1] == EXPERTS for word in self.repeats)
+    repeats: tuple[str, ...]
+    """What its name repeats it for."""
+    routed: bool
+    """Whether a token passes through only some of it."""
 
     def there(self, sizes: Sizes) -> bool:
         return all(sizes.word(flag) for flag in self.needs)
@@ -59,9 +54,10 @@ class Line:
     def parameters(self, sizes: Sizes) -> int:
         return 0 if self.kind == "buffer" else self.times(sizes) * math.prod(self.shape(sizes))
 
-    def active_parameters(self, sizes: Sizes) -> int:
+    def idle(self, sizes: Sizes) -> int:
+        """Parameters of the experts that a token is not sent to."""
         count = self.parameters(sizes)
-        return count * min(sizes.experts_active, sizes.experts) // sizes.experts if self.routed and count else count
+        return count - count * min(sizes.experts_active, sizes.experts) // sizes.experts if count else 0
 
     def times(self, sizes: Sizes) -> int:
         return math.prod(len(_indices(sizes, word)) for word in self.repeats)
@@ -99,7 +95,9 @@ def _lines(name: str, kind: str, words: list[str]) -> Iterator[Line]:
     if kind in ("map", "turned"):
         called = tuple(options.get("as", name.rpartition(".")[2]).split("+"))
     weight = name if kind in ("raw", "stack", "buffer") else f"{name}.weight"
-    yield Line(weight, kind, dims, needs, called)
+    repeats = tuple(REPEAT.findall(name))
+    routed = kind == "stack" or any(word.rpartition(".")[2] == EXPERTS for word in repeats)
+    yield Line(weight, kind, dims, needs, called, repeats, routed)
     if "bias" in options:
         flags = (options["bias"],) if options["bias"] else ()
-        yield Line(f"{name}.bias", "raw", dims[:1], needs + flags, ())
+        yield Line(f"{name}.bias", "raw", dims[:1], needs + flags, (), repeats, routed)
