@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -70,6 +72,41 @@ def test_a_folder_is_named_from_where_the_recipe_lies_or_absolutely(tmp_path: Pa
 def test_a_curated_name_is_not_shadowed_by_a_folder_of_that_name(tmp_path: Path) -> None:
     folder(tmp_path / "foundling-prose")
     assert cards.get("foundling-prose", folder=tmp_path).curated
+
+
+def test_a_curated_model_is_found_by_its_repository_too(tmp_path: Path) -> None:
+    card = cards.get("meta-llama/Llama-3.1-8B", folder=tmp_path)
+    assert (card.id, card.parameters) == ("llama-3.1-8b", 8_030_261_248)
+    assert cards.get("hub:meta-llama/Llama-3.1-8B", folder=tmp_path) == card
+    there = folder(tmp_path / "meta-llama" / "Llama-3.1-8B")
+    assert cards.get("meta-llama/Llama-3.1-8B", folder=tmp_path) == cards.get(str(there))
+
+
+def test_of_a_hosted_model_there_are_facts_and_no_card() -> None:
+    hosted = next(one for one in cards.facts() if one.kind == "hosted")
+    with pytest.raises(UsageError, match="only facts are known"):
+        cards.get(hosted.id)
+
+
+def test_a_config_from_elsewhere_makes_a_card_that_is_not_curated() -> None:
+    config = {**CONFIG, "dtype": "bfloat16", "num_key_value_heads": 1, "a_key_that_decides_nothing": 1}
+    known = cards.facts_from_config(config, "someone/tiny")
+    card = cards.card(known, curated=False)
+    assert (card.id, card.location, card.licence, card.curated) == (
+        "someone/tiny",
+        "hub:someone/tiny",
+        "unknown",
+        False,
+    )
+    assert (card.precision, card.context, card.shape.kv_heads) == ("bfloat16", 32, 1)
+    assert "a_key_that_decides_nothing" not in card.config
+    assert cards.facts_from_config(card.config, "someone/tiny").config == card.config
+
+
+def test_cards_load_no_heavy_library() -> None:
+    code = "import sys; from basewright.catalog import cards; cards.find(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "numpy", "pydantic"} & set(loaded)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from basewright.catalog import cards
@@ -60,6 +61,37 @@ def test_a_model_passes_the_airlock_and_answers_as_the_plain_model_does(name: st
             logits = plain(torch.tensor([[*context, *continuation]]), use_cache=False).logits[0].log_softmax(-1)
         told = [logits[len(context) - 1 + i, token].item() for i, token in enumerate(continuation)]
         assert answer.logprobs == pytest.approx(told, abs=2e-4)
+
+
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def store(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_old_files_without_the_models_own_name_before_their_tensors_are_taken(tmp_path: Path) -> None:
+    """As the first GPT-2 lies on its hub: `wte.weight`, and a mask in each layer."""
+    folder = made(tmp_path / "model", "gpt2")
+    told = [answer for _, answer in torch_lm.open_lm(folder, "new").score([Pair((5, 6, 7), (8, 9))])]
+    masks = {f"h.{layer}.attn.bias": torch.ones(1, 1, 128, 128) for layer in range(3)}
+    store(folder, {name.removeprefix("transformer."): tensor for name, tensor in stored(folder).items()} | masks)
+    airlock.inspect(folder)
+    assert [answer for _, answer in torch_lm.open_lm(folder, "old").score([Pair((5, 6, 7), (8, 9))])] == told
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_no_family_takes_a_file_that_lacks_a_tensor_or_holds_another(name: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", name)
+    whole = stored(folder)
+    for missing in list(whole)[:: max(1, len(whole) // 6)]:
+        store(folder, {name: tensor for name, tensor in whole.items() if name != missing})
+        with pytest.raises(ModelFileError, match=r"lack|hold"):
+            airlock.inspect(folder)
+    store(folder, whole | {"model.layers.0.extra.weight": torch.ones(2)})
+    with pytest.raises(ModelFileError, match="extra"):
+        airlock.inspect(folder)
 
 
 @pytest.mark.parametrize("name", RUN)
