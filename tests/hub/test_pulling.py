@@ -20,7 +20,7 @@ from basewright.hub.digests import Digest
 from basewright.hub.pulling import Pulled
 from basewright.hub.remote import Ask, Bytes
 from basewright.hub.wire import Wire
-from basewright.records import FileEntry, Weights, silent
+from basewright.records import FileEntry, ModelCard, Weights, silent
 from basewright.serve import artifact
 from basewright.store import Store
 from tests.formats import ggufs
@@ -285,6 +285,11 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def _card(done: Pulled) -> ModelCard:
+    assert isinstance(done.made.record, Weights)
+    return done.made.record.card
+
+
 def _over(path: Path, data: bytes) -> None:
     """In place, as a failing disk does: what is linked to it is changed too."""
     os.chmod(path, 0o644)
@@ -304,6 +309,8 @@ def test_h037_check_names_the_bad_file_and_pull_repairs_just_it(hub: Hub, store:
     assert [one.name for one in upkeep.check(ref, store) if one.fault] == [name]
     with pytest.raises(StoreError, match="is damaged"):
         artifact.find("maker/model", store)
+    with pytest.raises(StoreError, match="is damaged"):
+        pull.locate(_card(done), store)
     hub.asked = []
     again = get(hub, store)
     assert asked(hub) == ([] if deleted else [name])  # what was only unlinked still is a blob

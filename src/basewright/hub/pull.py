@@ -67,15 +67,12 @@ def inputs(card: ModelCard, files: tuple[FileEntry, ...], revision: str = "") ->
 def pulled(name: str, here: Store) -> Made[Weights] | None:
     """What `basewright pull` made of a repository; None where it has not been pulled.
 
-    Raises `StoreError` when it is damaged.
+    Its record is read, its files are not hashed: `locate` does that. Raises `StoreError` for a damaged record.
     """
     lock = lockfile.read(here, HUB + name) if REPO.fullmatch(name) else None
     if lock is None or not lock.result:
         return None
-    folder = here.root / lock.result
-    if wrong := store.faults(folder):
-        raise StoreError(f"{name} is damaged: {wrong[0]}", fix=f"basewright pull {name}")
-    return store.load(folder, Weights)
+    return store.load(here.root / lock.result, Weights)
 
 
 def card_of(name: str, here: Store) -> ModelCard | None:
@@ -88,6 +85,12 @@ def revision(card: ModelCard, here: Store) -> str:
     """The commit that a pulled model's files are of; empty for another model."""
     made = pulled(card.location.removeprefix(HUB), here) if card.location.startswith(HUB) else None
     return made.record.revision if made else ""
+
+
+def is_here(card: ModelCard, here: Store) -> bool:
+    """Whether a model of the package or of a hub is on this machine. Raises `StoreError` when it is damaged."""
+    name = card.location.removeprefix(HUB)
+    return card.location.startswith(PACKAGE) or (card.location.startswith(HUB) and pulled(name, here) is not None)
 
 
 def locate(card: ModelCard, here: Store | None = None) -> Path:
@@ -110,6 +113,8 @@ def _of_hub(card: ModelCard, here: Store | None) -> Path:
     made = pulled(name, here) if here else None
     if made is None:
         raise ModelFileError(f"the files of {card.id} are not on this machine", fix=f"basewright pull {name}")
+    if wrong := store.faults(made.folder):
+        raise StoreError(f"{name} is damaged: {wrong[0]}", fix=f"basewright pull {name}")
     return made.folder / MODEL
 
 
