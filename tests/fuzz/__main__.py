@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from tests.fuzz import mutate
 
@@ -61,15 +62,14 @@ def _collect(
     outcomes: Counter[tuple[str, str]] = Counter()
     findings, peaks, slowest = list[str](), list[int](), (0.0, -1)
     last: dict[Connection, int] = {}
+    word: str
+    value: Any
     while running:
         ready = wait(list(running), timeout=SILENCE)
         for pipe in ready or list(running):
             assert isinstance(pipe, Connection)
             process, _ = running[pipe]
-            try:
-                word, value = pipe.recv() if ready else ("hung", None)
-            except EOFError:
-                word, value = "died", None
+            word, value = _heard(pipe) if ready else ("hung", None)
             if word == "at":
                 last[pipe] = value
             elif word == "wrong":
@@ -84,6 +84,14 @@ def _collect(
                 process.kill()
                 del running[pipe]
     return outcomes, findings, peaks, slowest
+
+
+def _heard(pipe: Connection) -> tuple[str, Any]:
+    try:
+        word, value = pipe.recv()
+    except EOFError:
+        return "died", None
+    return word, value
 
 
 def _report(

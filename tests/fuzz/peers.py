@@ -41,9 +41,9 @@ def differ(path: Path, data: bytes) -> str | None:
 
 
 def _safetensors(data: bytes) -> str | None:
-    ours = read_header(io.BufferedReader(io.BytesIO(data)), len(data), "x")  # type: ignore[arg-type]
+    ours = read_header(io.BufferedReader(io.BytesIO(data)), len(data), "x")
     try:
-        theirs = dict(deserialize(data))
+        theirs = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001 - that it refuses is the finding
         return f"safetensors refuses it: {error}"
     for name, one in ours.items():

@@ -437,16 +437,15 @@ def test_h005_an_adapter_with_settings_that_load_more_is_refused(tmp_path: Path,
 
 def test_h020_an_adapter_of_other_tensors_is_refused(tmp_path: Path) -> None:
     at = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
-    for number, tensors in enumerate(
-        [
-            {},
-            {f"{at}A.weight": (2, 8)},
-            {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 3)},
-            {f"{at}A.weight": (3, 8), f"{at}B.weight": (8, 3)},
-            {f"{at}A.weight": (2, 8, 1), f"{at}B.weight": (8, 2)},
-            {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 2), "base_model.model.lm_head.weight": (8, 8)},
-        ]
-    ):
+    wrong: list[dict[str, tuple[int, ...]]] = [
+        {},
+        {f"{at}A.weight": (2, 8)},
+        {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 3)},
+        {f"{at}A.weight": (3, 8), f"{at}B.weight": (8, 3)},
+        {f"{at}A.weight": (2, 8, 1), f"{at}B.weight": (8, 2)},
+        {f"{at}A.weight": (2, 8), f"{at}B.weight": (8, 2), "base_model.model.lm_head.weight": (8, 8)},
+    ]
+    for number, tensors in enumerate(wrong):
         with pytest.raises(ModelFileError, match=r"adapter_model\.safetensors"):
             airlock.inspect_adapter(write_adapter(tmp_path / str(number), tensors))
 

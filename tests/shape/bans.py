@@ -102,7 +102,7 @@ def _called(node: ast.Call, known: dict[str, str]) -> Iterator[str]:
     if name in ("__import__", "importlib.import_module", "builtins.__import__"):
         yield from (str(word) for word in words[:1])
     if name == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
-        yield f"{_dotted(node.args[0], known)}.{node.args[1].value}"
+        yield f"{_dotted(node.args[0], known)}.{node.args[1].value!s}"
 
 
 def _dotted(node: ast.AST, known: dict[str, str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basewright.errors import ModelFileError
+from basewright.formats import strict
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -37,7 +37,7 @@ class Found:
 def refuse(
     name: str, why: str, fix: str = "get the model again, in a folder that has a tokenizer.json"
 ) -> ModelFileError:
-    return ModelFileError(f"the tokenizer of {name} cannot be read: {why}", fix=fix)
+    return ModelFileError(f"the tokenizer of {name} cannot be read: {why}", fix=fix, code="unsupported", file=name)
 
 
 def read(path: Path, limit: int = MAX_FILE) -> bytes:
@@ -60,17 +60,11 @@ def read_text(path: Path, limit: int = MAX_FILE) -> str:
 
 
 def read_object(path: Path, limit: int = MAX_FILE) -> dict[str, Any]:
-    """A JSON object. Raises `ModelFileError`."""
-    text = read_text(path, limit)
+    """A strict JSON object. Raises `ModelFileError`."""
     try:
-        value = json.loads(text)
-        if r"\ud" in text.lower():  # half a surrogate pair is no text, and would be met later
-            json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise refuse(path.parent.name, f"{path.name} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise refuse(path.parent.name, f"{path.name} is no JSON object")
-    return value
+        return strict.parse_object(read(path, limit), path.name)
+    except ModelFileError as error:
+        raise refuse(path.parent.name, error.message) from error
 
 
 def token_name(config: Mapping[str, Any], key: str) -> str | None:
