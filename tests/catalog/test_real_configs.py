@@ -11,6 +11,7 @@ import pytest
 
 from basewright.catalog import architectures, cards
 from basewright.catalog import config as configs
+from basewright.catalog.allowed import SUPPORTED
 from basewright.errors import ModelFileError
 from tests.catalog import tiny
 from tests.conftest import SHARED
@@ -43,13 +44,16 @@ def real() -> dict[str, dict[str, Any]]:
     presets = json.loads((REAL / "mlc_llm_presets.json").read_text())
     for name, config in presets.items():
         found[name] = {key: value for key, value in config.items() if key not in ADDED}
+    found["gpt_j"].pop("rope_scaling")  # likewise
     return {name: config for name, config in found.items() if config["model_type"] in architectures.FAMILIES}
 
 
-ADDED = ("context_window_size", "prefill_chunk_size")
+ADDED = ("context_window_size", "prefill_chunk_size", "sliding_window_size", "attention_sink_size")
 """What mlc-llm added to its copies."""
-IGNORED = ("quantization_config", "auto_map", "rope_scaling")
+IGNORED = ("quantization_config", "auto_map")
 """What decides no tensor, and would make transformers warn or look for other libraries."""
+ASK_FOR_CODE = ("phi-3_5", "phi-4", "gemma2_27b")
+"""With auto_map, or a kind of attention set in the file."""
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs shared/data/configs/hf_configs")
 
 
@@ -73,6 +77,17 @@ def test_the_count_is_that_of_transformers(name: str) -> None:
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
 def test_real_llamas_have_their_published_size(name: str, parameters: int) -> None:
     assert architectures.parameters(configs.check(real()[name])) == parameters
+
+
+@needs_real
+@pytest.mark.parametrize("name", [name for name, config in real().items() if config["model_type"] in SUPPORTED])
+def test_a_real_config_of_a_family_that_can_be_run_passes(name: str) -> None:
+    config = real()[name]
+    if name in ASK_FOR_CODE:
+        with pytest.raises(ModelFileError, match="code"):
+            configs.check(config)
+    else:
+        configs.check(config)
 
 
 @needs_real

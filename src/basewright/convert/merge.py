@@ -26,6 +26,7 @@ from basewright.text.tokenizer import Tokenizer, open_tokenizer
 _FIX = "build again, so that the adapter is trained for this base"
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
 _UNDERSTOOD = {
+    "fan_in_fan_out",
     "auto_mapping",
     "base_model_name_or_path",
     "bias",
@@ -64,6 +65,8 @@ class _Settings:
     rank: int
     scale: float
     targets: tuple[str, ...]
+    turned: bool
+    """Whether the base stores its maps inputs first, as GPT-2 does (`fan_in_fan_out`)."""
 
 
 @record
@@ -128,7 +131,8 @@ def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
     for module, half in halves.items():
         if len(half) != 2:
             raise Refused(f"the adapter has lora_{''.join(half)} of {module} without its other half", fix=_FIX)
-        pairs[f"{module}.weight"] = _pair(module, half["A"], half["B"], settings.rank)
+        pair = _pair(module, half["A"], half["B"], settings.rank)
+        pairs[f"{module}.weight"] = _Pair(down=pair.up.T, up=pair.down.T) if settings.turned else pair
     _check_targets(pairs, settings)
     return pairs
 
@@ -146,10 +150,12 @@ def _settings(folder: Path) -> _Settings:
         config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
         kind, bias, start = config["peft_type"], config.get("bias", "none"), config.get("init_lora_weights", True)
         targets = config.get("target_modules")
+        turned = config.get("fan_in_fan_out") is True
         settings = _Settings(
             rank=int(config["r"]),
             scale=float(config["lora_alpha"]) / int(config["r"]),
             targets=tuple(targets) if isinstance(targets, list) else (),  # else a pattern, which names none
+            turned=turned,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"the adapter's adapter_config.json cannot be read: {error}", fix=_FIX) from error
