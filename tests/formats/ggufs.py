@@ -49,3 +49,13 @@ def made(
     )
     body = magic + struct.pack("<IQQ", version, *counts) + b"".join(keys) + b"".join(tensors)
     return body + b"\0" * (-len(body) % alignment + data)
+
+
+FACTS = (
+    pair(b"llama.context_length", 4, U32(32)),
+    pair(b"llama.embedding_length", 4, U32(32)),
+    pair(b"llama.block_count", 4, U32(1)),
+)
+EMBEDDING = tensor(b"token_embd.weight", (32, 4), 8)
+MODEL = made((*FACTS, TOKENS), (EMBEDDING,), 34 * 4 + 24)
+"""A whole model, as far as a gate can see."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from basewright import store
 from basewright.errors import ModelFileError
 from basewright.hub import airlock
-from tests.formats.ggufs import TOKENS, U32, made, pair, tensor, text, texts
+from tests.formats.ggufs import EMBEDDING, FACTS, MODEL, TOKENS, U32, made, pair, text, texts
 from tests.formats.templates import CHATML
 from tests.hub.folders import TOKENIZER, random_tensors, safetensors, weights, write, write_shards
 
@@ -328,13 +328,6 @@ def test_wanted_gguf_names_whole_files_at_the_top() -> None:
 
 # --- GGUF files ---------------------------------------------------------------------------------------
 
-FACTS = (
-    pair(b"llama.context_length", 4, U32(32)),
-    pair(b"llama.embedding_length", 4, U32(32)),
-    pair(b"llama.block_count", 4, U32(1)),
-)
-EMBEDDING = tensor(b"token_embd.weight", (32, 4), 8)
-
 
 def gguf_refused(path: Path, data: bytes) -> ModelFileError:
     path.write_bytes(data)
@@ -375,7 +368,7 @@ def test_a_gguf_file_that_is_no_whole_model_is_refused(
 
 
 def test_h006_a_gguf_file_is_no_link_and_has_a_plain_name(tmp_path: Path) -> None:
-    (tmp_path / "b.gguf").write_bytes(made((*FACTS, TOKENS), (EMBEDDING,), 160))
+    (tmp_path / "b.gguf").write_bytes(MODEL)
     (tmp_path / "a.gguf").symlink_to(tmp_path / "b.gguf")
     (tmp_path / "a b.gguf").write_bytes((tmp_path / "b.gguf").read_bytes())
     for name, code in (("a.gguf", "unreadable"), ("a b.gguf", "name"), ("none.gguf", "missing")):

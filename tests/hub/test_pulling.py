@@ -28,7 +28,7 @@ from tests.hub.fake_hub import Handler, Hub, flipped, of_folder, serve
 from tests.hub.folders import random_tensors, weights, write, write_shards
 from tests.hub.test_transfer import CHUNK, QUICK, always
 
-GGUF = ggufs.made((ggufs.TOKENS,), (ggufs.tensor(),), 128)
+GGUF = ggufs.MODEL
 TAKEN = {"config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "LICENSE", "README.md"}
 LEFT = {
     "pytorch_model.bin": b"\x80\x04.",
@@ -338,6 +338,16 @@ def test_a_removal_is_planned_then_done(hub: Hub, store: Store) -> None:
     assert [path for path in store.root.rglob("*") if path.is_file() and "work" not in path.parts] == []
     with pytest.raises(UsageError, match="has not been pulled"):
         upkeep.plan(ref, store)
+
+
+def test_a_removal_takes_what_former_commits_left(hub: Hub, store: Store) -> None:
+    get(hub, store)
+    hub.push(other_files(hub), "2" * 40)
+    get(hub, store, update=True)
+    removal = upkeep.plan(reference.parse("maker/model"), store)
+    assert sum(name.startswith("weights-") for name in removal.names) == 2
+    upkeep.remove(removal, store)
+    assert [path for path in store.root.rglob("*") if path.is_file() and "work" not in path.parts] == []
 
 
 def test_a_removal_says_who_uses_it_and_leaves_what_others_need(hub: Hub, store: Store) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from basewright import store as stores
 from basewright.catalog import cards
 from basewright.errors import ModelFileError, StoreError, UsageError
-from basewright.formats import gguf
 from basewright.formats.names import check_name
 from basewright.hub import airlock, blobs, elsewhere, lockfile, lookalike, reference, remote
 from basewright.hub import pull as local
@@ -89,11 +88,10 @@ def name_of(folder: Path) -> str:
 
 
 def gguf_in(folder: Path) -> Path | None:
-    """The one GGUF file in a folder that holds no other model, read by our own reader first (H010)."""
+    """The one GGUF file in a folder that holds no other model; whoever opens it takes it through the airlock (H010)."""
     found = sorted(folder.glob("*.gguf"))
     if len(found) != 1 or (folder / "config.json").exists():
         return None
-    gguf.read(found[0])
     return found[0]
 
 
@@ -231,7 +229,7 @@ def _one_file(ref: str, wanted: tuple[Wanted, ...], revision: str, work: Bytes) 
     """A GGUF file that our own reader has read whole, before any library opens it (H010)."""
     with work.folder(GGUF, wanted) as folder:
         model = next(one for one in wanted if one.name.lower().endswith(".gguf"))
-        gguf.read(folder / model.name)
+        airlock.inspect_gguf(folder / model.name)
         entries = stores.entries(folder)
 
         def made(job: Work) -> OneFile:
