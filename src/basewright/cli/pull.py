@@ -131,7 +131,13 @@ def _remove(named: Reference, store: Store, yes: bool, as_json: bool) -> None:
 
 def _plan(removal: Removal, done: bool) -> str:
     head = f"{removal.ref}: {'removed' if done else 'would remove'}, {show.size(removal.size)} become free"
-    lines = [head.replace("become", "became") if done else head, *(f"  {name}" for name in removal.names)]
+    results = [f"  {name}" for name in removal.names if not name.startswith("hub/")]
+    blobs = len(removal.names) - len(results)
+    lines = [
+        head.replace("become", "became") if done else head,
+        *results,
+        f"  {blobs} files below hub/ (--json names them)",
+    ]
     if removal.used_by:
         lines.append(f"Made of it, and kept: {', '.join(removal.used_by)}")
     if removal.shared:

@@ -101,7 +101,10 @@ class _Seen:
 
 def _places(places: Path) -> list[Path]:
     """Folders of all that fetch or fetched the file, the one with most bytes first."""
-    return sorted((path for path in places.iterdir() if path.is_dir()), key=_size, reverse=True)
+    try:
+        return sorted((path for path in places.iterdir() if path.is_dir()), key=_size, reverse=True)
+    except FileNotFoundError:  # cleared by another process a moment ago
+        return []
 
 
 def _size(place: Path) -> int:
@@ -119,7 +122,7 @@ def _mine(places: Path) -> Path:
         found = holder.read(place)
         with suppress(OSError):
             if found is None or not holder.is_dead(found):
-                mine.mkdir(exist_ok=True)
+                mine.mkdir(parents=True, exist_ok=True)
                 for name in (JOURNAL, DATA):  # the journal first: it then names no chunk that is not in the copy
                     shutil.copyfile(place / name, mine / name)
                 break
@@ -127,7 +130,7 @@ def _mine(places: Path) -> Path:
             if holder.read(mine) == found:
                 break
             os.rename(mine, place)  # somebody signed it between our look and the renaming: it is theirs
-    mine.mkdir(exist_ok=True)
+    mine.mkdir(parents=True, exist_ok=True)
     holder.sign(mine)  # before anything in it is opened: whoever renames it after that sees the signature
     return mine
 
@@ -138,6 +141,9 @@ def _clear(places: Path, mine: Path) -> None:
         found = holder.read(place)
         if place == mine or (found is not None and holder.is_dead(found)):
             shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):
+        places.rmdir()
+        places.with_suffix(".lock").unlink()
 
 
 def _identity(path: Path) -> tuple[int, int]:

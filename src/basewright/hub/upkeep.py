@@ -29,7 +29,8 @@ class Found:
 
 @record
 class Removal:
-    """What `--remove` takes away. Names are those below the store's folder."""
+    """What `--remove` takes away: results, blobs that no other pulled model needs, the lock. Names are those below the
+    store's folder."""
 
     ref: str
     names: tuple[str, ...]
@@ -66,13 +67,11 @@ def plan(ref: Reference, store: Store) -> Removal:
     lock = _lock(ref, store)
     results = _results(ref, lock, store)
     blobs, others = Blobs(store.root / FOLDER), [one for one in lockfile.every(store) if one.ref != lock.ref]
-    needed = {file.digest for one in others for file in one.files}
+    needed = {one.digest.below(blobs.whole).name for lock in others for one in lock.wanted}
+    held = [path for place in (blobs.whole, blobs.partial) if place.is_dir() for path in sorted(place.iterdir())]
     paths = [store.root / name for name in results]
-    for one in lock.wanted:
-        if str(one.digest) not in needed:
-            paths += [one.digest.below(blobs.whole), one.digest.below(blobs.partial)]
-            paths.append(one.digest.below(blobs.partial).with_suffix(".lock"))
-    paths = [path for path in paths if path.exists()] + [lockfile.path(store, lock.ref)]
+    paths += [path for path in held if path.name.removesuffix(".lock") not in needed]  # of former commits too
+    paths.append(lockfile.path(store, lock.ref))
     ours = {file.digest for file in lock.files}
     return Removal(
         ref=ref.given,
