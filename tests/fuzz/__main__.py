@@ -49,8 +49,8 @@ def main() -> int:
 def _one(number: int) -> int:
     from tests.fuzz import lane
 
-    name, data = mutate.case(number)
-    print(f"{name}: {len(data)} bytes: {data[:2000]!r}")
+    folder, name, data = mutate.case(number)
+    print(f"{folder}/{name}: {len(data)} bytes: {data[:2000]!r}")
     wrong = lane.Lane().run(number)
     print(wrong or "as it should be")
     return 1 if wrong else 0

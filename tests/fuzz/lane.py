@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from basewright.catalog import architectures
 from basewright.errors import ModelFileError
 from basewright.formats import template
 from basewright.formats.render import render
@@ -82,36 +83,37 @@ class Lane:
     def __init__(self) -> None:
         self.home = tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None)
         root = Path(self.home.name).resolve()
-        self.single, self.shards = folders.write(root / "single"), folders.write_shards(root / "shards")
-        self.adapter = _adapter(root / "adapter")
+        self.root = root
+        folders.write(root / "model")
+        folders.write_shards(root / "shards")
+        _adapter(root / "adapter")
+        for family, config in mutate.FAMILIES.items():
+            _family(root / family, config)
         self.watch = Watch(root)
         self.good: dict[Path, bytes] = {}
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.slowest = (0.0, -1)
-        for folder in (self.single, self.shards):
-            airlock.inspect(folder)
+        for folder in ("model", "shards", *mutate.FAMILIES):
+            airlock.inspect(root / folder)
         for path in root.rglob("*.*"):
             self.good[path] = path.read_bytes()
-        airlock.inspect_adapter(self.adapter)
+        airlock.inspect_adapter(root / "adapter")
         for source in (CHATML, "{% if %}"):  # imports happen before anyone listens
             with suppress(ModelFileError):
                 template.parse(source, "x")
         render(CHATML, CONVERSATION, file="x")
-        peers.warm(self.single)
+        peers.warm(root / "model")
 
     def run(self, number: int) -> str | None:
         """What is wrong with how the airlock took this case; None when nothing is."""
-        name, data = mutate.case(number)
-        folder = {"model.safetensors.index.json": self.shards, "adapter_config.json": self.adapter}.get(
-            name, self.single
-        )
-        path = folder / name
+        folder, name, data = mutate.case(number)
+        path = self.root / folder / name
         path.write_bytes(data)
         self.watch.seen.clear()
         start = time.process_time()
         try:
             with self.watch.listening():
-                outcome = _outcome(folder, path)
+                outcome = _outcome(path)
             wrong = peers.differ(path, data)
             if name.endswith(".jinja") and outcome == "passed":
                 wrong = wrong or _rendered(data)
@@ -130,25 +132,30 @@ class Lane:
             wrong = wrong or f"took {took:.1f} s"
         if self.watch.seen:
             wrong = wrong or f"reached out: {self.watch.seen[0]}"
-        return f"{name}: {wrong}" if wrong else None
+        return f"{folder}/{name}: {wrong}" if wrong else None
 
 
-def _adapter(folder: Path) -> Path:
+def _family(folder: Path, config: dict[str, Any]) -> None:
+    values = {name: np.zeros(dims, np.float32) for name, dims in architectures.tensors(config)}
+    folders.write(folder, data=folders.weights(values))
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _adapter(folder: Path) -> None:
     folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps(mutate.ADAPTER_CONFIG))
     at = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
     pair = {f"{at}A.weight": np.zeros((2, 8), np.float32), f"{at}B.weight": np.zeros((8, 2), np.float32)}
     (folder / "adapter_model.safetensors").write_bytes(folders.weights(pair))
-    return folder
 
 
-def _outcome(folder: Path, path: Path) -> str:
+def _outcome(path: Path) -> str:
     if path.suffix == ".gguf":
         airlock.inspect_gguf(path)
     elif path.name == "adapter_config.json":
-        airlock.inspect_adapter(folder)
+        airlock.inspect_adapter(path.parent)
     else:
-        airlock.inspect(folder)
+        airlock.inspect(path.parent)
     return "passed"
 
 

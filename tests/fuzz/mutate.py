@@ -8,6 +8,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from basewright.catalog.allowed import SUPPORTED
 from tests.catalog.tiny import CONFIGS
 from tests.formats import ggufs
 from tests.formats.templates import ESCAPES, PLAIN, TRIGGERS, bombs
@@ -48,6 +49,15 @@ BOMBS = bombs()
 WEIGHTS = folders.weights(folders.random_tensors())
 HEADER: dict[str, Any] = json.loads(WEIGHTS[8 : 8 + struct.unpack("<Q", WEIGHTS[:8])[0]])
 DATA = WEIGHTS[8 + struct.unpack("<Q", WEIGHTS[:8])[0] :]
+FAMILIES = {
+    config["model_type"]: {
+        **({"rms_norm_eps": 1e-5} if "rms_norm_eps" in SUPPORTED[config["model_type"]] else {}),
+        **config,
+    }
+    for config in reversed(CONFIGS.values())
+    if config["model_type"] in SUPPORTED
+}
+"""A config of each family that can be run, the plainest of each."""
 CONFIG_WORDS: list[dict[str, Any]] = [folders.CONFIG, *CONFIGS.values()]
 TOKENIZER_CONFIG = {
     "eos_token": "<s>",
@@ -284,9 +294,14 @@ def index(draw: Random) -> bytes:
 
 
 def config(draw: Random) -> bytes:
-    words = draw.choice(CONFIG_WORDS) if draw.random() < 0.6 else folders.CONFIG
-    if draw.random() < 0.3:
-        words = {**words, **draw.choice(CONFIG_WORDS), "model_type": words["model_type"]}
+    return json_of(folders.CONFIG, draw)
+
+
+def family_config(family: str, draw: Random) -> bytes:
+    """Of one family, now and then with words of another."""
+    words = FAMILIES[family]
+    if draw.random() < 0.1:
+        words = {**draw.choice(CONFIG_WORDS), **words}
     return json_of(words, draw)
 
 
@@ -379,14 +394,18 @@ SHARES = {
     "model.safetensors": 29, "model.gguf": 27, "model.safetensors.index.json": 10, "config.json": 13,
     "tokenizer.json": 8, "tokenizer_config.json": 5, "chat_template.jinja": 6, "adapter_config.json": 2,
 }  # fmt: skip
+FOLDERS = {"model.safetensors.index.json": "shards", "adapter_config.json": "adapter"}
 LARGE = 2000
 """One file in so many is a large one."""
 
 
-def case(number: int) -> tuple[str, bytes]:
-    """(name of the file, its content) of a case."""
+def case(number: int) -> tuple[str, str, bytes]:
+    """(folder, name of the file, its content); the folder is `model`, `shards`, `adapter` or a family's."""
     draw = Random(f"airlock {number}")
     if number % LARGE == LARGE - 1:
-        return large(draw)
+        return "model", *large(draw)
     name = draw.choices(list(SHARES), list(SHARES.values()))[0]
-    return name, KINDS[name](draw)
+    if name == "config.json" and draw.random() < 0.7:
+        family = draw.choice(list(FAMILIES))
+        return family, name, family_config(family, draw)
+    return FOLDERS.get(name, "model"), name, KINDS[name](draw)
