@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from basewright.catalog import architectures
 from basewright.errors import ModelFileError
@@ -22,10 +25,10 @@ def test_tensors_and_maps_are_those_of_transformers(name: str, tmp_path: Path) -
     family = architectures.FAMILIES[tiny.CONFIGS[name]["model_type"]]
     model = tiny.build(tiny.CONFIGS[name], family.cls)
     config, stored = tiny.saved(model, tmp_path)
-    for given in (tiny.CONFIGS[name], config):
-        assert dict(architectures.tensors(given)) == stored
-        assert architectures.parameters(given) == sum(p.numel() for p in model.parameters())
-        assert Counter(_flat(architectures.linears(given))) == Counter(_maps(model))
+    for read in (tiny.CONFIGS[name], config):
+        assert dict(architectures.tensors(read)) == stored
+        assert architectures.parameters(read) == sum(p.numel() for p in model.parameters())
+        assert Counter(_flat(architectures.linears(read))) == Counter(_maps(model))
     assert architectures.shape_of(tiny.CONFIGS[name]) == architectures.shape_of(config)
 
 
@@ -58,6 +61,33 @@ def test_all_experts_active_is_all_parameters(name: str) -> None:
     assert architectures.active_parameters(config) <= architectures.parameters(config)
     everyone = {"num_experts_per_tok": 4096} if "num_experts_per_tok" in config else {}
     assert architectures.active_parameters({**config, **everyone}) == architectures.parameters(config)
+
+
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**40) | st.integers(0, 3) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_h011_any_config_is_counted_or_the_one_error(data: st.DataObject) -> None:
+    whole = tiny.CONFIGS[data.draw(st.sampled_from(sorted(tiny.CONFIGS)))]
+    keys = st.sampled_from(
+        sorted({*architectures.decisive(whole), "layer_types", "attention_types", "mlp_only_layers"})
+    )
+    config = {**whole, **data.draw(st.dictionaries(keys, odd, max_size=4)), "model_type": whole["model_type"]}
+    for asked in (
+        architectures.count,
+        architectures.linears,
+        architectures.tensor_count,
+        architectures.decisive,
+        architectures.embedding,
+        architectures.targets,
+        lambda one: next(iter(architectures.tensors(one)), None),
+    ):
+        with contextlib.suppress(ModelFileError):
+            asked(config)
 
 
 def _flat(maps: dict[str, list[tuple[int, int]]]) -> list[tuple[str, int, int]]:

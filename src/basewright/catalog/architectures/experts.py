@@ -29,7 +29,7 @@ def _sparse(sizes: Sizes) -> tuple[int, ...]:
     """The layers with experts: every so many, but for those listed as dense."""
     dense, step = sizes.read("mlp_only_layers"), sizes.sparse_step
     listed = dense if isinstance(dense, list) else []
-    return tuple(layer for layer in range(sizes.layers) if layer not in listed and not (layer + 1) % max(step, 1))
+    return tuple(layer for layer in range(sizes.layers) if layer not in listed and not (layer + 1) % step)
 
 
 def _rest(sizes: Sizes) -> tuple[int, ...]:
@@ -164,10 +164,10 @@ model.layers.{dense}.
             "experts": count("n_routed_experts", "num_local_experts", absent=256),
             "experts_active": size("num_experts_per_tok", absent=8),
             "expert_feed_forward": size("moe_intermediate_size", absent=2048),
-            "shared": size("n_shared_experts", absent=1),
+            "shared": size("n_shared_experts", absent=1, least=0),
             "shared_feed_forward": lambda s: s.shared * s.expert_feed_forward,
             "dense": lambda s: tuple(range(min(s.dense_layers, s.layers))),
-            "dense_layers": count("first_k_dense_replace", absent=3),
+            "dense_layers": count("first_k_dense_replace", absent=3, least=0),
             "sparse": lambda s: tuple(range(s.dense_layers, s.layers)),
         },
         START

@@ -16,7 +16,7 @@ IMAGE: Words = {
     "image": size("image_size", absent=224),
     "patch": size("patch_size", absent=16),
     "channels": size("num_channels", absent=3),
-    "patches": lambda s: (s.image // max(s.patch, 1)) ** 2,
+    "patches": lambda s: (s.image // s.patch) ** 2,
     "places": lambda s: s.patches + 1,
     "qkv_bias": flag("qkv_bias", True),
 }

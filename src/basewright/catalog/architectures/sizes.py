@@ -98,7 +98,7 @@ Words = Mapping[str, Rule]
 ABSENT = object()
 
 
-def size(*keys: str, absent: Rule = None, null: Rule = None, most: int = LARGEST) -> Rule:
+def size(*keys: str, absent: Rule = None, null: Rule = None, least: int = 1, most: int = LARGEST) -> Rule:
     """A whole number, by any of the names it goes by. `absent` and `null` say what stands for one that is not given.
 
     Without `absent` it must be there; without `null`, null means absent.
@@ -112,14 +112,14 @@ def size(*keys: str, absent: Rule = None, null: Rule = None, most: int = LARGEST
             value = absent(sizes) if callable(absent) else absent
         if value is None:
             raise _wrong(f"{keys[0]} is missing")
-        return _whole(keys[0], value, most)
+        return _whole(keys[0], value, least, most)
 
     return find
 
 
-def count(*keys: str, absent: Rule = None) -> Rule:
-    """A number of layers or experts."""
-    return size(*keys, absent=absent, most=MANY)
+def count(*keys: str, absent: Rule = None, least: int = 1) -> Rule:
+    """A number of layers, heads or experts."""
+    return size(*keys, absent=absent, least=least, most=MANY)
 
 
 def optional(key: str, absent: int | None = None) -> Rule:
@@ -129,7 +129,7 @@ def optional(key: str, absent: int | None = None) -> Rule:
         value = sizes.read(key)
         if value is ABSENT:
             return absent
-        return None if value is None else _whole(key, value, LARGEST)
+        return None if value is None else _whole(key, value, 0, LARGEST) or None
 
     return find
 
@@ -167,9 +167,9 @@ def every(sizes: Sizes) -> tuple[int, ...]:
     return tuple(range(sizes.layers))
 
 
-def _whole(key: str, value: Any, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise _wrong(f"{key} = {str(value)[:80]!r} is not a whole number from 0 to {most}")
+def _whole(key: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise _wrong(f"{key} = {str(value)[:80]!r} is not a whole number from {least} to {most}")
     return value
 
 
