@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from basewright.catalog.allowed import SUPPORTED
-from tests.catalog.tiny import CONFIGS
+from tests.catalog.configs import CONFIGS
 from tests.formats import ggufs
 from tests.formats.templates import ESCAPES, PLAIN, TRIGGERS, bombs
 from tests.hub import folders
