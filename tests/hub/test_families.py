@@ -26,12 +26,12 @@ RUN = [name for name, config in tiny.CONFIGS.items() if config["model_type"] in 
 LENGTHS = ("max_position_embeddings", "n_positions")
 
 
-def made(folder: Path, name: str, **changes: Any) -> Path:
+def made(folder: Path, name: str, *, context: int = 128, **changes: Any) -> Path:
     """A saved model of `name` with random weights, wide enough that nothing is flat, and a tokenizer beside it."""
     folder.mkdir(exist_ok=True)
-    tokenizer = models.tiny_tokenizer(folder)
+    tokenizer = models.tiny_tokenizer(folder, context=context)
     config = {**tiny.CONFIGS[name], **changes, "vocab_size": tokenizer.get_vocab_size()}
-    config |= {key: 128 for key in LENGTHS if key in config}
+    config |= {key: context for key in LENGTHS if key in config}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = tiny.build(config, tiny.class_of(name))
