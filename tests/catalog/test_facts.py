@@ -141,6 +141,7 @@ def _agrees(printed: str, counted: int, *, cut: bool = False) -> bool:
 def test_the_shape_is_that_of_the_real_config(name: str, preset: str) -> None:
     known = next(one for one in FACTS if one.id == name)
     assert dict(architectures.tensors(known.config)) == dict(architectures.tensors(real()[preset]))
+    assert architectures.shape_of(known.config) == architectures.shape_of(real()[preset])
 
 
 def _litgpt() -> dict[str, dict[str, Any]]:
