@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
+
+import tomli
 
 from basewright.catalog import architectures
 from basewright.catalog.folder import licence, nature, read_config
@@ -64,21 +65,35 @@ def get(name: str, *, folder: Path | None = None) -> ModelCard:
     A relative path starts from `folder`. Raises `UsageError` for a name that is none of them, `ModelFileError` for a
     folder that holds no model of a known family.
     """
-    ids = {one.id: one for one in _facts()}
-    if name in ids:
-        return _known(ids[name])
+    found = named(name.removeprefix(HUB))
+    if found and found.id == name.lower():
+        return _known(found)
     path = (folder or Path()) / Path(name).expanduser()
     if path.is_dir():
         return card_from_folder(path)
-    repositories = {one.location.removeprefix(HUB): one for one in _facts() if one.location.startswith(HUB)}
-    if name.removeprefix(HUB) in repositories:
-        return _known(repositories[name.removeprefix(HUB)])
+    if found:
+        return _known(found)
     if "/" in name:
         raise UsageError(
             f"there is no folder {name!r}, and no such repository in the catalog",
             fix="correct the path, or name a model of the catalog",
         )
+    ids = [one.id for one in _facts()]
     raise UsageError(f"no model is called {name!r}; {nearest(name, ids)}", fix="use a known name, or a model's folder")
+
+
+def named(name: str) -> ModelFacts | None:
+    """The curated model with that id or repository, in any case; None where there is none.
+
+    Only files that spell it are parsed, as that is most of the time it takes.
+    """
+    wanted = name.lower()
+    for file, text in _texts():
+        if wanted in text.lower():
+            for one in _parsed(file):
+                if wanted in (one.id, one.location.partition(":")[2].lower()):
+                    return one
+    return None
 
 
 def card_from_folder(folder: Path) -> ModelCard:
@@ -128,18 +143,26 @@ def _known(one: ModelFacts) -> ModelCard:
 
 @cache
 def _facts() -> tuple[ModelFacts, ...]:
-    found: list[ModelFacts] = []
-    for path in files("basewright.catalog").joinpath("data").iterdir():
-        if path.name.endswith(".toml"):
-            found += parse(path.name, path.read_text("utf-8"))
-    return tuple(sorted(found, key=lambda one: one.id))
+    return tuple(sorted((one for file, _ in _texts() for one in _parsed(file)), key=lambda one: one.id))
+
+
+@cache
+def _texts() -> tuple[tuple[str, str], ...]:
+    """(name, content) of every file of facts."""
+    there = files("basewright.catalog").joinpath("data").iterdir()
+    return tuple((path.name, path.read_text("utf-8")) for path in there if path.name.endswith(".toml"))
+
+
+@cache
+def _parsed(file: str) -> tuple[ModelFacts, ...]:
+    return tuple(parse(file, dict(_texts())[file]))
 
 
 def parse(name: str, text: str) -> list[ModelFacts]:
     """The models of a file of facts. Raises `ModelFileError` that says which of them has which mistake."""
     try:
-        stanzas = tomllib.loads(text)["model"]
-    except (tomllib.TOMLDecodeError, KeyError) as error:
+        stanzas = tomli.loads(text)["model"]
+    except (tomli.TOMLDecodeError, KeyError) as error:
         raise _mistake(name, f"holds no models: {error}") from error
     found = []
     for stanza in stanzas:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
+
+import tomli
 
 from basewright.errors import UsageError, nearest
 from basewright.plain import from_plain
@@ -57,7 +58,7 @@ class _Metal:
 @cache
 def devices() -> tuple[DeviceFacts, ...]:
     """Every accelerator of the table, in its order."""
-    table = tomllib.loads(files("basewright.catalog").joinpath("facts/devices.toml").read_text("utf-8"))
+    table = tomli.loads(files("basewright.catalog").joinpath("facts/devices.toml").read_text("utf-8"))
     metal: _Metal = from_plain(_Metal, table["metal"])
     return tuple(facts for stanza in table["device"] for facts in _facts(stanza, metal))
 

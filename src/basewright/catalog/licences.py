@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
 from importlib.resources import files
+
+import tomli
 
 from basewright.plain import from_plain
 from basewright.records import Source, record
@@ -46,7 +47,7 @@ class Terms:
 def table() -> tuple[Terms, ...]:
     """Every licence that is known."""
     raw = files("basewright.catalog").joinpath("facts/licences.toml").read_text("utf-8")
-    found: tuple[Terms, ...] = from_plain(tuple[Terms, ...], tomllib.loads(raw)["licence"])
+    found: tuple[Terms, ...] = from_plain(tuple[Terms, ...], tomli.loads(raw)["licence"])
     return found
 
 

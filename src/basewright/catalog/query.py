@@ -63,29 +63,20 @@ COLUMNS: dict[str, Callable[[Entry], Any]] = {
 
 def entries() -> list[Entry]:
     """Every model of the catalog, in order of name."""
-    return [Entry(facts=one, card=cards.card(one) if cards.counted(one) else None) for one in cards.facts()]
+    return [_entry(one) for one in cards.facts()]
 
 
 def find(name: str) -> Entry:
     """A model by its id or repository. Raises `UsageError` for one that the catalog does not have."""
-    known = entries()
-    for one in known:
-        if _is_called(one.facts, name):
-            return one
-    online = (
-        f"basewright catalog {name} --online reads its own config" if "/" in name else "basewright catalog lists them"
-    )
-    raise UsageError(
-        f"no model of the catalog is called {name!r}; {nearest(name, [one.facts.id for one in known])}", fix=online
-    )
+    if one := cards.named(name):
+        return _entry(one)
+    fix = f"basewright catalog {name} --online reads its own config" if "/" in name else "basewright catalog lists them"
+    known = [one.id for one in cards.facts()]
+    raise UsageError(f"no model of the catalog is called {name!r}; {nearest(name, known)}", fix=fix)
 
 
-def knows(name: str) -> bool:
-    return any(_is_called(one, name) for one in cards.facts())
-
-
-def _is_called(known: ModelFacts, name: str) -> bool:
-    return name.lower() in (known.id, known.location.partition(":")[2].lower())
+def _entry(one: ModelFacts) -> Entry:
+    return Entry(facts=one, card=cards.card(one) if cards.counted(one) else None)
 
 
 def select(entries: Sequence[Entry], asked: Filter) -> list[Entry]:
