@@ -115,20 +115,19 @@ def bombs() -> list[str]:
     for size in (10**5, 10**7, 10**9, 10**12):
         for unit in ("'x'", "'word '", "[1]", "(1, 2)", "messages", "content", "('a' ~ 'b')"):
             found += [f"{{{{ {unit} * {size} }}}}", f"{{{{ {size} * {unit} }}}}"]
-    for base in (2, 9, 10, 99999):
+    for base in (2, 3, 7, 9, 10, 99999):
         for power in (10**5, 10**7, 10**9):
             found += [f"{{{{ {base} ** {power} }}}}", f"{{{{ {base} ** {power} ** 9 }}}}"]
     for names in ("ab", "abc", "abcd"):
-        for count in (9999, 60000):
-            opened = "".join(f"{{% for {name} in range({count}) %}}" for name in names)
-            found.append(opened + "x" + "{% endfor %}" * len(names))
-            found.append(opened + "{% endfor %}" * len(names))
-            found.append(opened + "{% set x = messages | tojson %}" + "{% endfor %}" * len(names))
+        opened = "".join(f"{{% for {name} in range(60000) %}}" for name in names)
+        found.append(opened + "x" + "{% endfor %}" * len(names))
+        found.append(opened + "{% endfor %}" * len(names))
+        found.append(opened + "{% set x = messages | tojson %}" + "{% endfor %}" * len(names))
     for start in ("'a'", "'ab' ~ messages", "[1, 2]", "'\U0001f600'"):
         for grow in ("ns.x + ns.x", "ns.x ~ ns.x", "ns.x ~ ns.x ~ ns.x", "[ns.x, ns.x] | string"):
             loop = f"{{% for i in range(64) %}}{{% set ns.x = {grow} %}}{{% endfor %}}"
             found.append(f"{{% set ns = namespace(x={start}) %}}{loop}{{{{ ns.x }}}}")
-            found.append(f"{{% set ns = namespace(x={start}) %}}{loop}{{{{ ns.x | length }}}}")
+        found.append(f"{{% set ns = namespace(x={start}) %}}{loop}{{{{ ns.x | length }}}}")
     for name in ("replace('a', 'aaaaaaaaaaaaaaaa')", "join('xxxxxxxxxxxxxxxx')"):
         for times in (8, 16):
             piped = " | ".join([name] * times)

@@ -179,7 +179,7 @@ def confine() -> None:
     """Limits that turn a hang or hunger of this process into an exception."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Hang(f"more than {SECONDS:.0f} s")
+        raise Hang(f"more than {SECONDS:g} s")
 
     signal.signal(signal.SIGPROF, stop)
     pages = int(Path("/proc/self/statm").read_text().split()[0])

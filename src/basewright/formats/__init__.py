@@ -1,1 +1,1 @@
-"""Strangers' files, read strictly and within bounds: JSON, safetensors headers, file names."""
+"""Strangers' files, read strictly and within bounds: JSON, safetensors, GGUF, chat templates, file names."""

@@ -21,7 +21,7 @@ from typing import IO, Any
 from basewright.formats import template
 from basewright.formats.render_worker import CPU_SECONDS, FORBIDDEN, TOO_MUCH
 
-WALL_SECONDS = 5.0
+WALL_SECONDS = 20.0
 """For a worker that has 200 ms of processor time: only a machine that is far too busy comes near it."""
 REMEMBERED = 256
 START = "from basewright.formats.render_worker import main; main()"
@@ -34,11 +34,12 @@ def render(source: str, context: Mapping[str, Any], *, file: str, today: str = "
     """
     request = json.dumps({**context, "today": today})
     key = (_digest(source), _digest(request))
-    if key not in _known:
+    answer = _known.get(key)
+    if answer is None:
         template.refuse_recursion(template.parse(source, file), file)
         most = 4 * len(request) + 2**16
-        _remember(key, _worker.ask({"source": source, "context": json.loads(request), "most": most}))
-    answer = _known[key]
+        answer = _worker.ask({"source": source, "context": json.loads(request), "most": most})
+        _remember(key, answer)
     if "text" not in answer:
         raise template.fault(file, f"has a chat template that {answer['error']}")
     return answer["text"]
