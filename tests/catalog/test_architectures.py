@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basewright.catalog import architectures
-from basewright.errors import ModelFileError
+from basewright.errors import ModelFileError, UsageError
 from tests.catalog import tiny
 
 LINEAR = ("Linear", "Conv1D", "FalconLinear")
@@ -61,6 +61,19 @@ def test_all_experts_active_is_all_parameters(name: str) -> None:
     assert architectures.active_parameters(config) <= architectures.parameters(config)
     everyone = {"num_experts_per_tok": 4096} if "num_experts_per_tok" in config else {}
     assert architectures.active_parameters({**config, **everyone}) == architectures.parameters(config)
+
+
+def test_adapters_sit_on_all_maps_unless_some_are_named() -> None:
+    llama, gpt2, mixed = (tiny.CONFIGS[name] for name in ("llama", "gpt2", "qwen3_moe, some layers dense"))
+    assert architectures.targets(llama) == tuple(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+    assert architectures.targets(gpt2) == ("c_attn", "c_proj", "c_fc")
+    assert architectures.targets(gpt2, ["c_attn"]) == ("c_attn",)
+    assert architectures.targets(mixed) == ("q_proj", "k_proj", "v_proj", "o_proj")  # experts have the other names too
+    with pytest.raises(UsageError, match="did you mean 'c_proj'") as caught:
+        architectures.targets(gpt2, ["o_proj"])
+    assert "c_attn, c_proj, c_fc" in caught.value.fix
 
 
 odd = st.recursive(

@@ -64,7 +64,8 @@ def test_a_model_passes_the_airlock_and_answers_as_the_plain_model_does(name: st
 
 
 def stored(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
+    tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return tensors
 
 
 def store(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
