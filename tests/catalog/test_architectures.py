@@ -65,9 +65,7 @@ def test_all_experts_active_is_all_parameters(name: str) -> None:
 
 def test_adapters_sit_on_all_maps_unless_some_are_named() -> None:
     llama, gpt2, mixed = (tiny.CONFIGS[name] for name in ("llama", "gpt2", "qwen3_moe, some layers dense"))
-    assert architectures.targets(llama) == tuple(
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    )
+    assert architectures.targets(llama) == ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     assert architectures.targets(gpt2) == ("c_attn", "c_proj", "c_fc")
     assert architectures.targets(gpt2, ["c_attn"]) == ("c_attn",)
     assert architectures.targets(mixed) == ("q_proj", "k_proj", "v_proj", "o_proj")  # experts have the other names too
