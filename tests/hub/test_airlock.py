@@ -47,7 +47,7 @@ def test_shards_pass_with_their_index(tmp_path: Path) -> None:
 
 def test_only_known_files_are_taken(tmp_path: Path) -> None:
     folder = write(tmp_path / "good")
-    for name in ("LICENSE", "LICENCE.txt", "README.md", "events.jsonl"):
+    for name in ("LICENSE", "LICENCE.txt", "NOTICE.json", "README.md", "events.jsonl"):
         (folder / name).write_text("x")
     (folder / "generation_config.json").write_text('{"eos_token_id": 0}')
     known = {entry.name for entry in airlock.inspect(folder)}

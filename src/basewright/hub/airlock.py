@@ -43,6 +43,8 @@ LIMITS = {
     "events.jsonl": 2**28,
 }
 """The files that are taken beside weights and licences, and the most bytes each may have."""
+READ = {name for name in LIMITS if name.endswith(".json")} | {TEMPLATE}
+"""Those whose content is judged; the others are text to people."""
 LICENCE = re.compile(r"(LICEN[CS]E|NOTICE|USE_POLICY|COPYING)[A-Za-z0-9._-]*")
 SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 GGUF = re.compile(r".+\.gguf", re.IGNORECASE)
@@ -63,15 +65,19 @@ def inspect(folder: Path) -> tuple[FileEntry, ...]:
     values: dict[str, Any] = {}
     files: list[FileEntry] = []
     for name in sorted(taken):
-        if not name.endswith(".json"):
+        if name not in READ:
             files.append(_hashed(folder / name))
             continue
         data = strict.read(folder / name, LIMITS[name])
         files.append(_entry(name, data))
+        if name == TEMPLATE:
+            template.parse(strict.text(data, name), name)
+            continue
         values[name] = strict.parse_object(data, name)
         if name != TOKENIZER:  # whose vocabulary may hold any word as a key
             configs.refuse_code(values[name], name)
-    _check_templates(values["tokenizer_config.json"], folder / TEMPLATE if TEMPLATE in taken else None)
+    for _, source in template.sources(values["tokenizer_config.json"]):
+        template.parse(source, "tokenizer_config.json")
     config = configs.check(values["config.json"])
     tensors, shards = _weights(folder, values.get(INDEX))
     _check_tensors(tensors, config)
@@ -255,15 +261,7 @@ def _check_tensors(tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
             )
 
 
-# --- tokenizer and templates ----------------------------------------------------------------------
-
-
-def _check_templates(config: dict[str, Any], path: Path | None) -> None:
-    """A template does nothing but write messages, wherever it stands (H012, H013)."""
-    for _, source in template.sources(config):
-        template.parse(source, "tokenizer_config.json")
-    if path is not None:
-        template.parse(strict.text(strict.read(path, LIMITS[TEMPLATE]), path.name), path.name)
+# --- tokenizer ------------------------------------------------------------------------------------
 
 
 def _check_ids(tokenizer: dict[str, Any], config: dict[str, Any]) -> None:
