@@ -136,7 +136,7 @@ class Chooser:
         found = []
         for model, card in self.maker.candidates().items():
             base, dropped = self.bases.get(model), self.unfit.get(model)
-            costs = serving.costs(card.shape, *mean_prompt(self.task, base)) if base else ()
+            costs = serving.costs(card, *mean_prompt(self.task, base)) if base else ()
             found.append(best.Candidate(model=model, parameters=card.parameters, costs=costs, dropped=dropped))
         return found
 

@@ -6,7 +6,7 @@ honest runs of the same work (when, how long, how much memory) is in the `Stamp`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, dataclass_transform
 
@@ -20,13 +20,42 @@ Decides = Literal["tuned", "few-shot", "both"]
 DuelOutcome = Literal["better", "worse", "tie within the margin", "not separated"]
 DroppedAt = Literal["plan", "certificate", "items", "curve", "budget"]
 Separation = Literal["better", "worse", "cannot be separated"]
+Job = Literal["complete", "evaluate", "lora", "qlora", "full", "pretrain", "dpo", "serve"]
+PlanPrecision = Literal["float32", "bfloat16", "float16", "mixed"]
+"""Of a plan's weights; `mixed` is float32 with matrix products in bfloat16 (autocast)."""
+Part = Literal[
+    "weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime"
+]
 R = TypeVar("R")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def record(cls: type[R]) -> type[R]:
-    """A frozen, slotted, keyword-only dataclass."""
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    """A frozen, slotted, keyword-only dataclass.
+
+    Its repr, equality and hash are written once for all: generated anew for each class, they were a third of what
+    importing this module costs every command.
+    """
+    made: Any = dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)(cls)
+    made.__repr__, made.__eq__, made.__hash__ = _repr, _equal, _hash
+    return made  # type: ignore[no-any-return]
+
+
+def _values(one: Any) -> tuple[Any, ...]:
+    return tuple(getattr(one, each.name) for each in fields(one))
+
+
+def _repr(one: Any) -> str:
+    named = zip(fields(one), _values(one), strict=True)
+    return f"{type(one).__qualname__}({', '.join(f'{each.name}={value!r}' for each, value in named)})"
+
+
+def _equal(one: Any, other: object) -> bool:
+    return _values(one) == _values(other) if type(other) is type(one) else NotImplemented
+
+
+def _hash(one: Any) -> int:
+    return hash(_values(one))
 
 
 class Progress(Protocol):
@@ -74,18 +103,27 @@ class Made(Generic[R]):
 
 @record
 class Device:
-    kind: Literal["cpu", "cuda"]
+    kind: Literal["cpu", "cuda", "rocm", "metal"]
     name: str
     memory: int
+    """Bytes of it that a process can have: free now, where it was probed."""
     origin: Literal["probed", "stated"] = "probed"
+    bandwidth: float | None = None
+    """Bytes a second of its memory; None is unknown."""
+    flops: float | None = None
+    """Operations a second of matrix products in 16 bits."""
+    flops_float32: float | None = None
 
 
 @record
 class Machine:
+    """`devices`: the processor first, where it is known; the last one is what a job runs on."""
+
     devices: tuple[Device, ...]
     cores: int
     ram: int
-    disk_free: int
+    disk_free: int | None
+    """None for a machine that is not here."""
 
 
 @record
@@ -208,32 +246,135 @@ class ModelCard:
 
 
 @record
+class Ask:
+    """What is to be run, as far as memory and time go by it."""
+
+    job: Job
+    context: int
+    """The longest row, in tokens."""
+    micro_tokens: int
+    """Tokens computed at once: rows of a micro-batch, or rows packed into one."""
+    batch: int = 1
+    """Rows of an optimizer step, or answered side by side."""
+    precision: PlanPrecision = "float32"
+    rank: int = 0
+    targets: tuple[str, ...] = ()
+    """Linear maps with an adapter; empty for all."""
+    quantization: str | None = None
+    """Of the weights at rest: `nf4` of QLoRA, or a type of GGUF."""
+    checkpointing: bool = False
+    """Keep only what flows between layers, and compute the rest again."""
+    attention: Literal["flash", "math"] = "flash"
+    plain: bool = False
+    """The step as transformers makes it by itself: rows padded side by side, logits of all positions at once."""
+    devices: int = 1
+    """That weights, gradients and optimizer are sharded over (FSDP2)."""
+    offload: bool = False
+    """Weights, gradients and optimizer wait in the memory of the processor."""
+    tokens: int | None = None
+    """Tokens of the whole job, for its time."""
+
+
+@record
+class Term:
+    """One summand of a plan's memory, as a formula and with its numbers in it."""
+
+    part: Part
+    name: str
+    formula: str
+    filled: str
+    bytes: int
+
+
+@record
 class Memory:
+    """What is resident at the moment a job needs most. The parts add up to `total`."""
+
     weights: int
     gradients: int
     optimizer: int
     activations: int
     kv_cache: int
     runtime: int
+    logits: int = 0
+    fragmentation: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.kv_cache + self.runtime
+        return (
+            self.weights
+            + self.gradients
+            + self.optimizer
+            + self.activations
+            + self.kv_cache
+            + self.logits
+            + self.fragmentation
+            + self.runtime
+        )
+
+
+@record
+class Speed:
+    """A roofline: what arithmetic and memory allow, times how much of that is reached."""
+
+    tokens_per_second: float
+    """Trained on, read or written, over all rows."""
+    bound: Literal["arithmetic", "memory"]
+    efficiency: float
+    source: str
+    """Where the efficiency was seen."""
+    tokens: int
+    """Of the whole job."""
+    seconds: float
+
+
+@record
+class Way:
+    """Another way to run the job: what changes, what it then needs, and its price."""
+
+    change: str
+    option: str
+    """As words for the command line."""
+    price: str
+    need: int
+    fits: bool
 
 
 @record
 class Plan:
     model: str
-    job: Literal["evaluate", "lora"]
+    job: Job
     precision: str
     context: int
     micro_batch: int
     memory: Memory
     budget: int
     disk: int
-    disk_free: int
+    disk_free: int | None
     fits: bool
     reasons: tuple[str, ...]
+    ask: Ask | None = None
+    device: str = ""
+    moment: str = ""
+    """When the job needs most."""
+    accumulation: int = 1
+    """Micro-batches of an optimizer step."""
+    terms: tuple[Term, ...] = ()
+    disk_terms: tuple[Term, ...] = ()
+    speed: Speed | None = None
+    ways: tuple[Way, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@record
+class Dry:
+    """One step of the longest row, really made, against its plan. Both are above the state after imports."""
+
+    plan: Plan
+    predicted: int
+    measured: int
+    seconds: float
+    tokens: int
 
 
 @record

@@ -4,18 +4,21 @@ the result, so a changed recipe re-runs what it touches and what follows from it
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basewright import checks, machine
+from basewright.catalog.architectures import targets
 from basewright.choosing import Chooser
+from basewright.convert.architectures import KNOWN
 from basewright.data import task as tasks
-from basewright.making import Maker, named, open_lm
-from basewright.plan import fit, memory
+from basewright.making import Maker, named, naming, open_lm
+from basewright.plan import fit
 from basewright.recipe import memory as stated_memory
 from basewright.records import (
     Adapter,
+    Ask,
     Certificate,
     Choice,
     Converted,
@@ -83,18 +86,20 @@ class Walk(Maker):
 
     def _planned(self, card: ModelCard, here: Machine) -> Plan:
         tune, licences = self.recipe.tune, self.recipe.candidates.licences
-        plan = memory.make(
-            card,
-            here,
+        ask = Ask(
             job="lora",
             context=card.context,
             micro_tokens=tune.micro_tokens,
+            batch=max(1, tune.batch_tokens // card.context),
             rank=tune.rank,
-            targets=tuple(tune.targets),
-            budget=stated_memory(self.recipe.limits.memory),
+            targets=targets(card.config, tune.targets),
         )
+        plan = fit.of_recipe(card, here, ask, stated_memory(self.recipe.limits.memory))
         if licences and card.licence not in licences:
             reason = f"its licence, {card.licence}, is not among {', '.join(licences)}: add it to [candidates].licences"
+            plan = replace(plan, fits=False, reasons=(*plan.reasons, reason))
+        if self.recipe.ship.formats and card.config["model_type"] not in KNOWN:
+            reason = f"GGUF is written for {', '.join(KNOWN)} models only: set [ship].formats = [] to ship it without"
             plan = replace(plan, fits=False, reasons=(*plan.reasons, reason))
         return plan
 
@@ -102,8 +107,11 @@ class Walk(Maker):
         from basewright.hub import airlock, pull
 
         with self.stage("pull") as say:
+            fitting = fit.require(plans).plans
+            if self.recipe.candidates.pull:
+                self._fetch([plan.model for plan in fitting])
             bases, cards = {}, self.candidates()
-            for plan in fit.require(plans).plans:
+            for plan in fitting:
                 card = cards[plan.model]
                 source, revision = pull.locate(card, self.store), pull.revision(card, self.store)
                 inputs = pull.inputs(card, airlock.inspect(source), revision)
@@ -112,6 +120,19 @@ class Walk(Maker):
             size = sum(entry.size for base in bases.values() for entry in base.record.files)
             say(f"{len(bases)} models, {size / 2**20:.1f} MiB through the airlock", *bases.values())
         return bases
+
+    def _fetch(self, models: Sequence[str]) -> None:
+        """From their hubs, those that are not here yet; the recipe asked for it."""
+        from basewright.hub import pull, pulling, reference
+        from basewright.hub.remote import Ask, Bytes
+        from basewright.hub.wire import Wire
+
+        cards = self.candidates()
+        for card in (cards[model] for model in models):
+            if card.location.startswith("hub:") and not pull.is_here(card, self.store):
+                with self.watch.progress("pull") as progress:
+                    work = Bytes(self.store, Wire.from_environment(), naming(progress, card.id))
+                    pulling.pull(reference.parse(card.location), Ask(), work)
 
     # --- evidence ---
 

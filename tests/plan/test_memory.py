@@ -1,125 +1,214 @@
 from __future__ import annotations
 
-import re
-import warnings
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from basewright.catalog import cards
-from basewright.catalog.shape import parameters_from_shape
-from basewright.data.pack import pack
 from basewright.errors import UsageError
 from basewright.plan import memory
-from basewright.records import Device, Machine, Shape
-from basewright.text.encode import Encoded
-from basewright.train import attention, losses
+from basewright.plan.model import Model
+from basewright.records import Ask, Job, ModelCard
+from basewright.train import losses
 
-MIB = 2**20
-TINY = Shape(layers=2, width=16, heads=4, kv_heads=2, head_dim=4, feed_forward=32, vocabulary=100, tied=True)
-ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-PROSE = cards.get("foundling-prose")
-
-shapes = st.builds(
-    Shape,
-    layers=st.integers(1, 40),
-    width=st.sampled_from([64, 512, 2048]),
-    heads=st.sampled_from([4, 8, 16]),
-    kv_heads=st.sampled_from([1, 2, 4]),
-    head_dim=st.sampled_from([32, 64, 128]),
-    feed_forward=st.sampled_from([128, 1408, 8192]),
-    vocabulary=st.sampled_from([512, 32000, 128256]),
-    tied=st.booleans(),
-)
-jobs = st.sampled_from(["evaluate", "lora"])
-targets = st.lists(st.sampled_from(ALL), unique=True).map(tuple)
+KIB, MIB = 2**10, 2**20
+JOBS: tuple[Job, ...] = ("complete", "evaluate", "lora", "qlora", "full", "pretrain", "dpo", "serve")
+PARTS = ("weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime")
+TINY: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "vocab_size": 100,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+}
 
 
-def machine_of(ram: int = 2**34, disk: int = 2**40) -> Machine:
-    return Machine(devices=(Device(kind="cpu", name="cpu", memory=ram),), cores=2, ram=ram, disk_free=disk)
+def model(**words: Any) -> Model:
+    return Model.of(cards.card(cards.facts_from_config(TINY | words, "tiny")))
 
 
-def llama(shape: Shape) -> Any:
-    config = LlamaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        tie_word_embeddings=shape.tied,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    return LlamaForCausalLM(config).float()
+def known(name: str) -> Model:
+    return Model.of(cards.get(name))
 
 
-def tuned(model: Any, names: tuple[str, ...], rank: int) -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=8, target_modules=list(names)))
+def ask(job: Job, context: int = 8, rows: int = 1, **more: Any) -> Ask:
+    rank = 3 if job in ("lora", "qlora", "dpo") else 0
+    words = {"context": context, "micro_tokens": context * rows, "batch": rows, "rank": rank} | more
+    return Ask(job=job, **words)
 
 
-# --- values -------------------------------------------------------------------------------------------
+def of(term: str, need: memory.Need) -> int:
+    return next(one.bytes for one in need.terms if one.name == term)
 
 
-def test_a_token_of_kv_cache_by_hand() -> None:
-    assert memory.kv_cache(TINY, context=1, rows=1) == 2 * 2 * 2 * 4 * 4  # K and V, layers, kv heads, head dim, bytes
+# --- by hand ------------------------------------------------------------------------------------------
 
 
-@given(shapes, st.integers(1, 10_000), st.integers(1, 64))
-def test_kv_cache_is_linear_in_context_and_rows(shape: Shape, context: int, rows: int) -> None:
-    assert memory.kv_cache(shape, context, rows) == context * rows * memory.kv_cache(shape, 1, 1)
-
-
-def test_the_parts_of_a_lora_run_by_hand() -> None:
-    need = memory.memory(TINY, "lora", 8, 8, rank=3, targets=("q_proj", "down_proj"))
+def test_a_lora_step_by_hand() -> None:
+    need = memory.need(model(), ask("lora", targets=("q_proj", "down_proj"), batch=2))
     adapter = 2 * 3 * ((16 + 16) + (32 + 16))
-    assert memory.trainable(TINY, 3, ("q_proj", "down_proj")) == adapter
-    assert need.weights == 4 * (parameters_from_shape(TINY) + adapter)
-    assert need.gradients == 4 * adapter
-    assert need.optimizer == 8 * adapter
-    assert need.kv_cache == 0
-    kept = 2 * 16 + 2 * 16 + 2 * 8 + 3 * 32 + 2 + 4  # residuals, q and out, k and v, gate silu up, norms, heads
-    kept += 16 + 32 + 2 * 3  # inputs of the adapters on q and on down, and what is between their halves
-    once = 2 * 4 + 3 * 16
-    assert need.activations == 4 * 8 * (2 * kept + once + 3 * 100)
+    assert model().adapter(3, ("q_proj", "down_proj")) == adapter
+    assert need.memory.weights == 4 * (model().parameters + adapter)
+    assert need.memory.gradients == 4 * adapter  # of the micro-batch before this one
+    assert need.memory.optimizer == 8 * adapter
+    assert need.memory.kv_cache == 0
+    layer = 2 * 16 + 2 + 2 * 16 + 2 * 8 + 4 + 3 * 32  # norm inputs, deviations, q and out, k and v, log-sum-exp, gate
+    layer += 16 + 32 + 2 * 3  # inputs of the adapters on q and on down, and what is between their halves
+    assert need.memory.activations == 4 * 8 * (2 * layer + 16)  # and the last hidden states, gathered
+    assert need.memory.logits == 3 * 8 * 100 * 4
+    assert need.moment == "the loss is computed"
+
+
+def test_a_full_step_in_one_micro_batch_has_no_gradients_when_the_loss_is_computed() -> None:
+    need = memory.need(model(vocab_size=5000), ask("full", context=64))
+    assert need.moment == "the loss is computed"
+    assert need.memory.gradients == 0
+    assert need.memory.weights == 4 * model(vocab_size=5000).parameters
+    assert need.memory.optimizer == 8 * model(vocab_size=5000).parameters
+
+
+def test_a_full_step_on_few_tokens_needs_most_when_all_gradients_are_there() -> None:
+    need = memory.need(model(hidden_size=64, intermediate_size=256, vocab_size=8), ask("full", context=1))
+    assert need.memory.gradients >= 4 * model(hidden_size=64, intermediate_size=256, vocab_size=8).parameters
+
+
+def test_qlora_keeps_embeddings_as_they_are_and_a_map_out_of_nf4() -> None:
+    one = model()
+    need = memory.need(one, ask("qlora", precision="bfloat16"), "cuda")
+    maps = 2 * (16 * 16 * 2 + 2 * 8 * 16 + 3 * 32 * 16)
+    assert one.in_maps == maps
+    assert of("linear maps in NF4", need) == round(maps * 4.127 / 8)
+    assert of("everything else", need) == 2 * (one.parameters - maps)
 
 
 def test_long_rows_hold_the_logits_of_one_chunk_only() -> None:
     assert memory.CHUNK == losses.CHUNK
-    short, long = (memory.memory(PROSE.shape, "lora", 512, tokens).activations for tokens in (2048, 4096))
-    assert long < 2 * short
+    short, long = (memory.need(model(), ask("lora", context=tokens)).memory.logits for tokens in (2048, 4096))
+    assert short == long == 3 * 2048 * 100 * 4
+    plain = memory.need(model(), ask("lora", context=4096, plain=True)).memory.logits
+    assert plain == 2 * short
 
 
-@pytest.mark.parametrize("names", [("q_proj", "v_proj"), ALL])
-def test_trainable_is_what_peft_makes(names: tuple[str, ...]) -> None:
-    model = tuned(llama(TINY), names, rank=3)
-    made = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert memory.trainable(TINY, 3, names) == made
+def test_checkpointing_keeps_what_flows_between_layers_and_one_layer() -> None:
+    deep, asked = model(num_hidden_layers=40), ask("full", context=512, batch=2)
+    need = memory.need(deep, replace(asked, checkpointing=True))
+    assert of("kept between layers", need) == 40 * 512 * 16 * 4
+    assert need.memory.total < memory.need(deep, asked).memory.total
 
 
-@pytest.mark.parametrize("names", [("q_proj", "v_proj"), ("q_proj", "down_proj"), ALL])
-def test_h053_what_autograd_keeps_is_what_the_plan_says(names: tuple[str, ...]) -> None:
-    """All tensors that a real forward saves, each storage once; the plan also has what a step holds on top of it."""
-    torch.set_num_threads(1)
-    shape = Shape(layers=3, width=64, heads=4, kv_heads=2, head_dim=16, feed_forward=160, vocabulary=96, tied=True)
-    tokens, length, rank = 512, 64, 4
+# --- caches -------------------------------------------------------------------------------------------
+
+
+def cache(one: Model, context: int, rows: int = 1, size: int = 2) -> int:
+    return memory.kv_cache(one, context, rows, size).bytes
+
+
+def test_a_token_of_cache_by_hand() -> None:
+    assert cache(model(), 1) == 2 * 2 * 2 * 4 * 2  # K and V · layers · kv heads · head_dim · bytes
+    assert cache(model(), 10, rows=3) == 30 * cache(model(), 1)
+
+
+def test_llama_3_8b_caches_128_kib_a_token_in_16_bits() -> None:
+    """Published: 128 KiB with its 8 of 32 heads, a quarter of Llama 2 7B's 512 KiB."""
+    assert cache(known("llama-3-8b"), 1) == 128 * KIB
+    assert cache(known("llama-2-7b"), 1) == 512 * KIB
+
+
+def test_a_window_bounds_the_cache_of_its_layers() -> None:
+    mistral = known("mistral-7b-v0.1")
+    assert cache(mistral, 8192) == cache(mistral, 4096)
+    gemma = known("gemma-2-27b")
+    per_token = 2 * gemma.keys * 2
+    assert cache(gemma, 8192) == per_token * (23 * 4096 + 23 * 8192)
+
+
+def test_a_latent_cache_has_its_own_width() -> None:
+    deepseek = known("deepseek-v3-base")
+    assert cache(deepseek, 1) == 61 * 576 * 2  # 512 of the latent and 64 that are rotated (arXiv:2412.19437, §4.2)
+
+
+def test_llama_3_8b_weighs_16_06_gb_in_bfloat16() -> None:
+    need = memory.need(known("llama-3-8b"), Ask(job="complete", context=1, micro_tokens=1, precision="bfloat16"))
+    assert need.memory.weights == 16_060_522_496
+
+
+# --- laws ---------------------------------------------------------------------------------------------
+
+models = st.sampled_from(
+    ["llama-3-8b", "gpt2", "bert-base-cased", "modernbert-base", "mixtral-8x7b-v0.1", "qwen3-0.6b-base"]
+)
+jobs = st.sampled_from(JOBS)
+kinds = st.sampled_from(["cpu", "cuda", "metal"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(models, jobs, kinds, st.integers(1, 2048), st.integers(1, 8), st.booleans(), st.sampled_from(["flash", "math"]))
+def test_more_of_anything_never_needs_less(
+    name: str, job: Job, kind: str, context: int, rows: int, plain: bool, attention: str
+) -> None:
+    one, asked = known(name), ask(job, context, rows, plain=plain, attention=attention)
+    base = memory.need(one, asked, kind)
+    assert sum(getattr(base.memory, part) for part in PARTS) == base.memory.total == sum(t.bytes for t in base.terms)
+    assert all(term.bytes >= 0 for term in base.terms)
+    bigger = [
+        ask(job, context + 64, rows, plain=plain, attention=attention),
+        ask(job, context, rows + 1, plain=plain, attention=attention),
+    ]
+    if asked.rank:
+        bigger.append(replace(asked, rank=asked.rank + 8))
+    for other in bigger:
+        assert memory.need(one, other, kind).memory.total >= base.memory.total
+
+
+@given(st.sampled_from(["lora", "full", "pretrain", "dpo"]), st.integers(16, 512))
+def test_twice_the_layers_keep_twice_as_much(job: Job, context: int) -> None:
+    short, long = model(num_hidden_layers=4), model(num_hidden_layers=8)
+    one, two = (memory.need(each, ask(job, context, batch=2)) for each in (short, long))
+    assert of("kept by 8 layers", two) == 2 * of("kept by 4 layers", one)
+
+
+@given(st.integers(2, 64))
+def test_sharding_divides_what_rests(devices: int) -> None:
+    one, asked = known("llama-3-8b"), ask("full", 64, batch=2, precision="bfloat16")
+    alone = memory.need(one, asked, "cuda").memory
+    shared = memory.need(one, replace(asked, devices=devices), "cuda").memory
+    assert shared.optimizer == pytest.approx(alone.optimizer / devices, rel=1e-6)
+    assert shared.total < alone.total
+
+
+def test_an_unknown_target_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'q_proj'"):
+        memory.need(model(), ask("lora", targets=("qproj",)))
+
+
+# --- against autograd ---------------------------------------------------------------------------------
+
+
+def kept_for_backward(card: ModelCard, trained: bool, targets: tuple[str, ...]) -> int:
+    """Bytes of all storages that a forward pass saves and that are not weights, of one packed row."""
+    import numpy as np
+
+    from basewright.data.pack import pack
+    from basewright.text.encode import Encoded
+    from basewright.train import attention
+    from tests.plan import built
+
     attention.install()
-    model = llama(shape)
-    model.set_attn_implementation(attention.NAME)
-    model = tuned(model, names, rank).train()
-    ids = np.random.default_rng(0).integers(0, shape.vocabulary, (tokens // length, length)).tolist()
-    row = pack([Encoded(tuple(one), (True,) * length) for one in ids])
-    held = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    made = built.model(card, attention.NAME)
+    made = made if trained else built.with_lora(made, targets, 3)
+    ids = np.random.default_rng(0).integers(0, card.shape.vocabulary, (4, 64)).tolist()
+    row = pack([Encoded(tuple(each), (True,) * 64) for each in ids])
+    held = {p.untyped_storage().data_ptr() for p in made.parameters()}
     saved: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -129,92 +218,18 @@ def test_h053_what_autograd_keeps_is_what_the_plan_says(names: tuple[str, ...]) 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = losses.next_token(model, row)
-    need = memory.memory(shape, "lora", length, tokens, rank=rank, targets=names)
-    on_top = 4 * 6 * tokens * shape.feed_forward  # more than the logits of this vocabulary
-    logits = 4 * tokens * shape.vocabulary
-    kept = sum(saved.values()) - logits
-    assert loss.requires_grad
-    assert 1.0 <= (need.activations - on_top) / kept < 1.1
+        losses.next_token(made.train(), row)
+    return sum(saved.values()) - 4 * row.supervised * card.shape.vocabulary  # without the log-probabilities
 
 
-# --- order --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("family", ["llama", "qwen3", "mixtral", "gpt_neox"])
+@pytest.mark.parametrize("trained", [True, False])
+def test_h053_what_autograd_keeps_is_what_the_plan_says(family: str, trained: bool) -> None:
+    from tests.plan import built
 
-
-@settings(max_examples=200)
-@given(shapes, jobs, st.integers(1, 4096), st.integers(1, 16384), st.integers(1, 64), targets)
-def test_more_of_anything_never_needs_less(
-    shape: Shape, job: memory.Job, context: int, tokens: int, rank: int, names: tuple[str, ...]
-) -> None:
-    need = memory.memory(shape, job, context, tokens, rank=rank, targets=names)
-    bigger = (
-        memory.memory(shape, job, context + 100, tokens, rank=rank, targets=names),
-        memory.memory(shape, job, context, tokens + 100, rank=rank, targets=names),
-        memory.memory(shape, job, context, tokens, rank=rank + 1, targets=names),
-        memory.memory(shape, job, context, tokens, rank=rank, targets=ALL),
-    )
-    for other in bigger:
-        assert other.total >= need.total
-        assert min(getattr(other, part) for part in ("weights", "activations", "kv_cache", "optimizer")) >= 0
-
-
-@given(shapes, jobs, st.integers(64, 4096), st.integers(64, 16384), st.integers(2**28, 2**36))
-def test_fits_means_within_the_budget(shape: Shape, job: memory.Job, context: int, tokens: int, budget: int) -> None:
-    card = replace(PROSE, shape=shape, context=10**6)
-    plan = memory.make(card, machine_of(), job=job, context=context, micro_tokens=tokens, budget=budget)
-    assert plan.fits == (plan.memory.total <= budget)
-    assert plan.budget == budget
-    assert len(plan.reasons) == (1 if plan.fits else 2)
-
-
-# --- reasons ------------------------------------------------------------------------------------------
-
-
-def test_without_a_limit_the_budget_is_the_free_memory() -> None:
-    plan = memory.make(PROSE, machine_of(ram=700 * MIB), job="evaluate", context=512, micro_tokens=4096)
-    assert plan.budget == 700 * MIB
-    assert plan.fits
-    assert "the largest part is" in plan.reasons[0]
-
-
-@given(st.integers(445 * MIB, 4096 * MIB))
-def test_the_advice_of_a_plan_that_does_not_fit_is_true(budget: int) -> None:
-    plan = memory.make(
-        PROSE, machine_of(), job="lora", context=256, micro_tokens=32768, rank=8, targets=ALL, budget=budget
-    )
-    assume(not plan.fits)
-    found = re.match(r"\[tune\]\.micro_tokens = (\d+)", plan.reasons[1])
-    if found is None:
-        assert "smaller model" in plan.reasons[1]
-        assert memory.memory(PROSE.shape, "lora", 64, 64, rank=8, targets=ALL).total > budget
-    else:
-        tokens = int(found[1])
-        assert memory.memory(PROSE.shape, "lora", min(256, tokens), tokens, rank=8, targets=ALL).total <= budget
-        assert memory.memory(PROSE.shape, "lora", 256, 2 * tokens, rank=8, targets=ALL).total > budget
-
-
-def test_h030_a_plan_counts_the_disk() -> None:
-    plan = memory.make(PROSE, machine_of(disk=MIB), job="lora", context=256, micro_tokens=1024, rank=8, targets=ALL)
-    checkpoints = 3 * 12 * memory.trainable(PROSE.shape, 8, ALL)
-    assert plan.disk == int(1.05 * (2 * PROSE.parameters + checkpoints))
-    assert not plan.fits
-    assert "disk" in plan.reasons[1]
-
-
-def test_rows_longer_than_the_model_sees_do_not_fit() -> None:
-    plan = memory.make(PROSE, machine_of(), job="evaluate", context=PROSE.context + 1, micro_tokens=4096)
-    assert not plan.fits
-    assert "context of 1024" in plan.reasons[-1]
-
-
-def test_an_unknown_target_is_named_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="did you mean 'q_proj'") as caught:
-        memory.make(PROSE, machine_of(), job="lora", context=8, micro_tokens=8, rank=1, targets=("qproj",))
-    assert "down_proj" in caught.value.fix
-
-
-def test_evaluation_that_does_not_fit_asks_for_shorter_rows() -> None:
-    plan = memory.make(PROSE, machine_of(), job="evaluate", context=1024, micro_tokens=4096, budget=600 * MIB)
-    found = re.match(r"rows of at most (\d+) tokens would need", plan.reasons[1])
-    assert found
-    assert memory.memory(PROSE.shape, "evaluate", int(found[1]), 4096).total <= 600 * MIB
+    card = built.card(family)
+    job: Job = "full" if trained else "lora"
+    targets = () if trained else Model.of(card).targets(())
+    need = memory.need(Model.of(card), ask(job, context=64, rows=4, targets=targets))
+    assert need.moment == "the loss is computed"
+    assert need.memory.activations / kept_for_backward(card, trained, targets) == pytest.approx(1, abs=0.04)

@@ -15,6 +15,7 @@ from basewright.cli import fail
 from basewright.errors import UsageError, nearest
 
 COMMANDS = {
+    "plan": "say whether a job fits a machine, line by line, and what else would",
     "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
     "choose": "say which base model to build on for your task, how sure that is, or that it is a tie",
     "catalog": "list base models with their facts, each with its source, and say which fit",

@@ -1,217 +1,477 @@
-"""The memory of a job in closed form, on a CPU in float32. Each term says its formula; nothing is measured here.
+"""The memory of a job in closed form, term by term. Nothing is measured here and no library is loaded.
 
-Checked against the peak of real runs by `benchmarks/plan_memory.py`. It is what a process needs that gives freed
-memory back at once; where there is room, one that keeps it is faster (`plan.fit.prepare`). While a model is loaded
-the pages of its file are resident too; they are not counted: the kernel takes them back before it runs out.
+A training step needs most at one of four moments, and a plan is made for that one: when the loss is computed, in the
+backward pass of the last layer or of the first, or when the optimizer moves the weights. What layers keep for the
+backward pass is in `plan.tape`. On a CPU the figures hold for a process that gives freed memory back at once; where
+there is room, one that keeps it is faster (`plan.fit.prepare`). While a model is loaded the pages of its file are
+resident too; they are not counted: the kernel takes them back before it runs out.
+
+`python -m benchmarks.plan` compares all of it with the peaks of real runs (docs/plan.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
 
-from basewright.catalog.shape import linears, parameters_from_shape
-from basewright.errors import UsageError, nearest
-from basewright.records import Machine, Memory, ModelCard, Plan, Shape
+from basewright.plan import tape, traits
+from basewright.plan.model import Model
+from basewright.records import Ask, Memory, Part, Term
 
-Job = Literal["evaluate", "lora"]
 MIB = 2**20
 FLOAT = 4
-"""Bytes of a value: every stored precision is computed in float32."""
-STORED = {"float32": 4, "bfloat16": 2, "float16": 2}
+SIZES = {"float32": 4, "bfloat16": 2, "float16": 2, "mixed": 4}
+"""Bytes of a weight."""
+TRAINING = ("lora", "qlora", "full", "pretrain", "dpo")
+WHOLE = ("full", "pretrain")
+"""Jobs that train every weight; the others train an adapter."""
+NF4 = 4.127
+"""Bits of a weight in QLoRA: 4, and 0.127 for its doubly quantized scale (Dettmers et al. 2023, §3)."""
+BITS = {"f16": 16.0, "q8_0": 8.5, "q4_k_m": 4.89, "nf4": NF4}
+"""Bits of a weight at rest. q8_0 stores a float16 scale with every 32 values (ggml, `block_q8_0`); q4_k_m mixes types,
+4.57 of 14.96 GB for Llama 3.1 8B (runyard.dev/blog/q4-k-m-vs-q5-k-m-vs-q6-k-vs-q8-0-quantization-quality-loss)."""
 CHUNK = 2048
 """Positions whose logits exist at a time in training (`train.losses.CHUNK`)."""
 OWN_TOKENS = 64
 """Tokens that an evaluated row has of its own, beyond the prefix all rows share; shorter ones need more memory."""
-RUNTIME = 430 * MIB
-"""Resident before any weight: torch 2.13 (CPU), transformers 5.23, peft 0.21, scipy, pydantic, rich, and one step of
-a model of 0.1 M parameters: 428 MiB by `python benchmarks/plan_memory.py runtime`."""
+UBATCH = 512
+"""Tokens of a prompt that llama.cpp computes at once."""
+IMPORTS = 390 * MIB
+"""Resident once torch 2.13 (CPU), transformers 5.23, peft 0.21, scipy, pydantic and rich are imported."""
+FIRST_STEP = 42 * MIB
+"""What a first training step of next to nothing adds: libraries that load late, code of kernels, small blocks."""
+FIRST_USE = 28 * MIB
+"""The same where nothing is trained."""
+CONTEXT = 723 * MIB
+"""A CUDA context with PyTorch's kernels; not measured here (discuss.pytorch.org/t/73021 saw 723 MiB, others 800)."""
+CUBLAS = 32 * MIB
+"""Workspace that cuBLAS asks for on Hopper, 4 MiB before (pytorch pull request 120925)."""
+SLACK = {"cpu": 0.0, "cuda": 0.05, "rocm": 0.05, "metal": 0.05}
+"""Share of activations and logits lost between blocks of the allocator. On a CPU measured, with freed memory given
+back; on a GPU stated, not measured."""
 
 
-def make(
-    card: ModelCard,
-    machine: Machine,
-    *,
-    job: Job,
-    context: int,
-    micro_tokens: int,
-    rank: int = 0,
-    targets: tuple[str, ...] = (),
-    budget: int | None = None,
-) -> Plan:
-    """Whether `job` fits: its parts in bytes, its budget (of the recipe, else the free memory), and the reasons.
+@dataclass(frozen=True, slots=True)
+class Need:
+    memory: Memory
+    terms: tuple[Term, ...]
+    moment: str
 
-    `context` is the longest row in tokens and `micro_tokens` what is computed at once: a packed row of training, a
-    batch of evaluation. Raises `UsageError` for a target that names no linear map of the model.
-    """
-    limit = machine.ram if budget is None else budget
-    need = partial(memory, card.shape, job, rank=rank, targets=targets)
-    parts = need(context, micro_tokens)
-    disk = _disk(card, job, rank, targets)
-    reasons = [f"{job} needs {_mib(parts.total)} of {_mib(limit)}; {_largest(parts)}"]
-    if parts.total > limit:
-        reasons.append(_advice(need, job, context, micro_tokens, limit))
-    if disk > machine.disk_free:
-        reasons.append(f"{_mib(disk)} of disk are needed and {_mib(machine.disk_free)} are free: free some space")
-    if context > card.context:
-        reasons.append(f"rows of {context} tokens are longer than the model's context of {card.context}: shorten them")
-    return Plan(
-        model=card.id,
-        job=job,
-        precision="float32",
-        context=context,
-        micro_batch=rows_at_once(job, context, micro_tokens),
-        memory=parts,
-        budget=limit,
-        disk=disk,
-        disk_free=machine.disk_free,
-        fits=len(reasons) == 1,
-        reasons=tuple(reasons),
+
+def need(model: Model, ask: Ask, kind: str = "cpu") -> Need:
+    """What `ask` needs on a device of that kind."""
+    if ask.job in TRAINING:
+        moment, terms = _training(model, ask, kind)
+    elif ask.job == "serve" and ask.quantization:
+        moment, terms = "a prompt is read", _llama_cpp(model, ask)
+    elif ask.job == "evaluate":
+        moment, terms = "rows are computed", _evaluation(model, ask)
+    else:
+        moment, terms = "a prompt is read", _completion(model, ask)
+    terms += [*_slack(terms, kind), *_runtime(kind, ask.job in TRAINING)]
+    return Need(_memory(terms), tuple(terms), moment)
+
+
+def _memory(terms: Iterable[Term]) -> Memory:
+    sums: dict[Part, int] = dict.fromkeys(get_args(Part), 0)
+    for term in terms:
+        sums[term.part] += term.bytes
+    return Memory(**sums)
+
+
+# --- terms ----------------------------------------------------------------------------------------
+
+
+def product(part: Part, name: str, **factors: float) -> Term:
+    """A term that multiplies what its formula names."""
+    value = 1.0
+    for factor in factors.values():
+        value *= factor
+    return Term(
+        part=part,
+        name=name,
+        formula=" x ".join(word.replace("_", " ") for word in factors),
+        filled=" x ".join(
+            f"{factor:,.4g}" if isinstance(factor, float) else f"{factor:,}" for factor in factors.values()
+        ),
+        bytes=round(value),
     )
 
 
-def memory(
-    shape: Shape, job: Job, context: int, micro_tokens: int, *, rank: int = 0, targets: tuple[str, ...] = ()
-) -> Memory:
-    """The parts of the peak, in bytes. A LoRA run adds its matrices, their gradients and AdamW's two moments."""
-    weights = FLOAT * parameters_from_shape(shape)
-    if job == "evaluate":
-        return Memory(
-            weights=weights,
-            gradients=0,
-            optimizer=0,
-            activations=_evaluation(shape, context, micro_tokens),
-            kv_cache=kv_cache(shape, context, rows_at_once(job, context, micro_tokens)),
-            runtime=RUNTIME,
-        )
-    adapter = FLOAT * trainable(shape, rank, targets)
-    return Memory(
-        weights=weights + adapter,
-        gradients=adapter,
-        optimizer=2 * adapter,
-        activations=_training(shape, micro_tokens, rank, targets),
-        kv_cache=0,
-        runtime=RUNTIME,
+def _pieces(part: Part, name: str, count: str, times: int, pieces: Iterable[tape.Piece]) -> Term:
+    """A term that multiplies a sum of pieces."""
+    parts = [piece for piece in pieces if piece.bytes]
+    return Term(
+        part=part,
+        name=name,
+        formula=f"{count} x ({' + '.join(piece.name for piece in parts)})",
+        filled=f"{times:,} x ({' + '.join(f'{piece.bytes:,}' for piece in parts)})",
+        bytes=times * sum(piece.bytes for piece in parts),
     )
+
+
+def _slack(terms: Iterable[Term], kind: str) -> list[Term]:
+    share = SLACK[kind]
+    moving = sum(term.bytes for term in terms if term.part in ("activations", "logits"))
+    return [product("fragmentation", "between blocks", share=share, activations_and_logits=moving)] if share else []
+
+
+def _runtime(kind: str, trains: bool) -> list[Term]:
+    if kind == "cpu":
+        first = FIRST_STEP if trains else FIRST_USE
+        return [
+            product("runtime", "imported libraries", MiB=IMPORTS // MIB, bytes=MIB),
+            product("runtime", "what a first step adds", MiB=first // MIB, bytes=MIB),
+        ]
+    return [
+        product("runtime", "context and kernels", MiB=CONTEXT // MIB, bytes=MIB),
+        product("runtime", "workspace of matrix products", MiB=CUBLAS // MIB, bytes=MIB),
+    ]
 
 
 # --- weights --------------------------------------------------------------------------------------
 
 
-def trainable(shape: Shape, rank: int, targets: tuple[str, ...]) -> int:
-    """Values of a LoRA adapter: rank x (inputs + outputs) of each target in each layer (Hu et al. 2021, §4.1)."""
-    maps = linears(shape)
-    for target in targets:
-        if target not in maps:
-            raise UsageError(
-                f"the target {target!r} names no linear map of the model; {nearest(target, maps)}",
-                fix=f"choose [tune].targets among {', '.join(maps)}",
-            )
-    return shape.layers * sum(rank * sum(maps[target]) for target in targets)
+def _weights(model: Model, ask: Ask) -> list[Term]:
+    size = SIZES[ask.precision]
+    if ask.job == "qlora":
+        rest = model.parameters - model.in_maps
+        terms = [
+            product("weights", "linear maps in NF4", values=model.in_maps, bits=NF4, bytes_a_bit=1 / 8),
+            product("weights", "everything else", values=rest, bytes=size),
+        ]
+    else:
+        terms = [product("weights", "weights", parameters=model.parameters, bytes=size)]
+    if ask.job in WHOLE or ask.job not in TRAINING:
+        return terms
+    return [*terms, product("weights", "adapter in float32", values=model.adapter(ask.rank, ask.targets), bytes=FLOAT)]
 
 
-def kv_cache(shape: Shape, context: int, rows: int) -> int:
-    """Keys and values: 2 x layers x kv_heads x head_dim x context x rows x 4 bytes."""
-    return 2 * shape.layers * shape.kv_heads * shape.head_dim * context * rows * FLOAT
-
-
-# --- activations ----------------------------------------------------------------------------------
-
-
-def rows_at_once(job: Job, context: int, micro_tokens: int) -> int:
-    """Rows computed together. Evaluated rows share a prefix, which each of them holds a copy of in the cache."""
-    return max(1, micro_tokens // (OWN_TOKENS if job == "evaluate" else context))
-
-
-def _training(shape: Shape, tokens: int, rank: int, targets: tuple[str, ...]) -> int:
-    """What autograd keeps of a packed row of N tokens, and the most that comes on top of it for a moment.
-
-    Kept in each layer, in values a token, D width, F feed-forward, Q = heads x head_dim, K = kv_heads x head_dim
-    (seen with `torch.autograd.graph.saved_tensors_hooks`): the two residuals, 2 D; queries, keys, values and the
-    output of attention, 2 Q + 2 K; gate, its SiLU and up, 3 F; the inverse deviations of two norms and the
-    log-sum-exp of each head, 2 + heads; for the adapters their inputs (one for q, k, v together, one for gate and
-    up), and `rank` for each. Frozen maps keep no input. Once: cosines and sines, 2 x head_dim, and the last hidden
-    states, 3 D (before the norm, after, and the supervised ones).
-
-    On top comes the larger of: logits, their log-softmax and its gradient, 3 x vocabulary for a chunk of positions;
-    or the gradients within one layer's feed-forward, 6 F.
-    """
-    layer = 2 * shape.width + 2 * _heads(shape) + 2 * _kv_heads(shape) + 3 * shape.feed_forward + 2 + shape.heads
-    groups = ({"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"gate_proj", "up_proj"}, {"down_proj"})
-    inputs = (shape.width, _heads(shape), shape.width, shape.feed_forward)
-    layer += sum(size for group, size in zip(groups, inputs, strict=True) if group & set(targets))
-    layer += rank * len(targets)
-    kept = tokens * (shape.layers * layer + 2 * shape.head_dim + 3 * shape.width)
-    logits = 3 * min(tokens, CHUNK) * shape.vocabulary
-    return FLOAT * (kept + max(logits, 6 * tokens * shape.feed_forward))
-
-
-def _evaluation(shape: Shape, context: int, micro_tokens: int) -> int:
-    """The most that one layer, or the output, needs at a time; nothing is kept.
-
-    The larger of: attention under a tree mask (keys and values repeated for all heads and once more while the cache
-    grows, queries before and after rotation and the output, the mask as bool and as float); the feed-forward, 4 F and
-    2 D a token; logits and log-softmax of one text as long as the context, 3 x vocabulary a token.
-    """
-    rows = rows_at_once("evaluate", context, micro_tokens)
-    attention = 2 * rows * context * (_heads(shape) + _kv_heads(shape)) + micro_tokens * (
-        3 * _heads(shape) + shape.width
+def kv_cache(model: Model, context: int, rows: int, size: int) -> Term:
+    """Keys and values of every token a layer still sees: the whole context, or its window."""
+    shape = model.shape
+    if shape.cache_width is not None:
+        return product(
+            "kv_cache",
+            "latent cache",
+            layers=shape.layers,
+            values=shape.cache_width,
+            tokens=context,
+            rows=rows,
+            bytes=size,
+        )
+    seen = min(context, shape.window) if shape.window else context
+    if shape.windowed and seen < context:
+        layers_tokens = shape.windowed * seen + (shape.layers - shape.windowed) * context
+        return product(
+            "kv_cache",
+            f"keys and values, {shape.windowed} layers of {seen:,} tokens",
+            two=2,
+            layers_x_tokens=layers_tokens,
+            kv_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            rows=rows,
+            bytes=size,
+        )
+    return product(
+        "kv_cache",
+        "keys and values",
+        two=2,
+        layers=shape.layers,
+        kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        tokens=context,
+        rows=rows,
+        bytes=size,
     )
-    mask = 5 * micro_tokens * context
-    feed_forward = micro_tokens * (4 * shape.feed_forward + 2 * shape.width)
-    logits = 3 * context * shape.vocabulary
-    return max(FLOAT * attention + mask, FLOAT * feed_forward, FLOAT * logits)
 
 
-def _heads(shape: Shape) -> int:
-    return shape.heads * shape.head_dim
+# --- training -------------------------------------------------------------------------------------
 
 
-def _kv_heads(shape: Shape) -> int:
-    return shape.kv_heads * shape.head_dim
-
-
-# --- disk and reasons -----------------------------------------------------------------------------
-
-
-def _disk(card: ModelCard, job: Job, rank: int, targets: tuple[str, ...]) -> int:
-    """A copy of the weights as they are stored, and 5 % (`store.reserve`); a tuning run's two checkpoints and the one
-    being written, each with the adapter and AdamW's two moments."""
-    copy = parameters_from_shape(card.shape) * STORED[card.precision]
-    checkpoints = 3 * 3 * FLOAT * trainable(card.shape, rank, targets) if job == "lora" else 0
-    return int(1.05 * (copy + checkpoints))
-
-
-def _largest(need: Memory) -> str:
-    parts = {
-        "the weights": need.weights,
-        "gradients": need.gradients,
-        "the optimizer": need.optimizer,
-        "activations": need.activations,
-        "the KV cache": need.kv_cache,
-        "the libraries": need.runtime,
+def _training(model: Model, ask: Ask, kind: str) -> tuple[str, list[Term]]:
+    """The moment that needs most, and its terms."""
+    moments = {
+        "the loss is computed": _at_loss(model, ask),
+        "the last layer's gradients are computed": _at_last(model, ask),
+        "the first layer's gradients are computed": _at_first(model, ask),
+        "the optimizer moves the weights": _at_optimizer(model, ask, kind),
     }
-    name = max(parts, key=lambda part: parts[part])
-    return f"the largest part is {name} with {_mib(parts[name])}"
+    moment = max(moments, key=lambda name: sum(term.bytes for term in moments[name]))
+    resting = [*_weights(model, ask), _optimizer(model, ask)]
+    return moment, _spread(model, ask, [*resting, *moments[moment]])
 
 
-def _advice(need: Callable[[int, int], Memory], job: Job, context: int, micro_tokens: int, limit: int) -> str:
-    """The first halving of the work done at once that fits: of packed rows in training, of the longest row else."""
-    longest, at_once = context, micro_tokens
-    while (at_once if job == "lora" else longest) >= 128:
-        if job == "lora":
-            at_once //= 2
-            longest = min(longest, at_once)
-        else:
-            longest //= 2
-        total = need(longest, at_once).total
-        if total <= limit:
-            ways = [f"[tune].micro_tokens = {at_once}"] if job == "lora" else []
-            ways += [f"rows of at most {longest} tokens"] if longest < context else []
-            return f"{' with '.join(ways)} would need {_mib(total)}"
-    return "shorter rows would not fit either: take a smaller model, or more memory"
+def _at_loss(model: Model, ask: Ask) -> list[Term]:
+    """All activations, and the log-probabilities with two gradients of them: autograd's, and that of the softmax."""
+    tokens = at_once(ask)
+    positions = tokens if ask.plain or ask.job == "dpo" else min(tokens, CHUNK)
+    logits = product(
+        "logits",
+        "log-probabilities and two gradients of them",
+        three=3,
+        positions=positions,
+        vocabulary=model.shape.vocabulary,
+        bytes=FLOAT,
+    )
+    return [*_gradients_before(model, ask), *_kept(model, ask), *_cast(model, ask), logits]
 
 
-def _mib(size: int) -> str:
-    return f"{size / MIB:,.0f} MiB"
+def _at_last(model: Model, ask: Ask) -> list[Term]:
+    step, sparse = step_of(model, ask), model.shape.experts > 0
+    tokens = at_once(ask)
+    on_top = product(
+        "activations", "on top, in one layer", tokens=tokens, bytes_a_token=tape.on_top(model, step, sparse=sparse)
+    )
+    terms = [*_kept(model, ask), *_cast(model, ask), on_top, *_recomputed(model, ask), *_dequantized(model, ask)]
+    before = _gradients_before(model, ask)
+    if not before and ask.job in WHOLE:
+        head = product(
+            "gradients", "of the output map and one layer", values=model.table + model.per_layer, bytes=step_bytes(ask)
+        )
+        return [head, *terms]
+    return [*before, *terms]
+
+
+def _at_first(model: Model, ask: Ask) -> list[Term]:
+    step, shape = step_of(model, ask), model.shape
+    sparse, tokens = shape.experts > shape.dense_layers * shape.experts, at_once(ask)
+    pieces = tape.kept(model, step, sparse=sparse, windowed=False)
+    terms = [
+        _gradients(model, ask),
+        _pieces("activations", "kept by one layer", "tokens", tokens, pieces),
+        product(
+            "activations", "on top, in one layer", tokens=tokens, bytes_a_token=tape.on_top(model, step, sparse=sparse)
+        ),
+        *_cast(model, ask),
+        *_dequantized(model, ask),
+    ]
+    if shape.tied and ask.job in WHOLE:
+        terms.append(
+            product("gradients", "of the table, as input and as output", values=model.table, bytes=step_bytes(ask))
+        )
+    return terms
+
+
+def _at_optimizer(model: Model, ask: Ask, kind: str) -> list[Term]:
+    """AdamW goes through the tensors one by one on a CPU, and takes all at once on a GPU."""
+    if kind == "cpu":
+        largest = model.largest if ask.job in WHOLE else 0
+        moving = product(
+            "activations", "AdamW: root and quotient of the largest", two=2, values=largest, bytes=step_bytes(ask)
+        )
+    else:
+        moving = product("optimizer", "AdamW: roots of all", values=trainable(model, ask), bytes=step_bytes(ask))
+    return [_gradients(model, ask), moving]
+
+
+def _kept(model: Model, ask: Ask) -> list[Term]:
+    step, shape, tokens = step_of(model, ask), model.shape, at_once(ask)
+    if ask.checkpointing:
+        terms = [
+            product(
+                "activations",
+                "kept between layers",
+                layers=shape.layers,
+                tokens=tokens,
+                width=shape.width,
+                bytes=step.size,
+            )
+        ]
+    else:
+        terms = [
+            _pieces(
+                "activations",
+                f"kept by {count} layers{' with experts' if sparse else ''}{' with a window' if windowed else ''}",
+                "layers x tokens",
+                count * tokens,
+                tape.kept(model, step, sparse=sparse, windowed=windowed),
+            )
+            for count, sparse, windowed in kinds_of_layers(model)
+            if count
+        ]
+    last = tape.once(model, step) + (shape.width * FLOAT if step.packed else 0)
+    return [*terms, product("activations", "outside the layers", tokens=tokens, bytes_a_token=last)]
+
+
+def _recomputed(model: Model, ask: Ask) -> list[Term]:
+    if not ask.checkpointing:
+        return []
+    step = step_of(model, ask)
+    pieces = max(
+        (
+            tape.kept(model, step, sparse=sparse, windowed=windowed)
+            for count, sparse, windowed in kinds_of_layers(model)
+            if count
+        ),
+        key=tape.total,
+    )
+    again = [*pieces, tape.Piece("less its input", -model.shape.width * step.size)]
+    return [_pieces("activations", "of one layer, computed again", "tokens", at_once(ask), again)]
+
+
+def _cast(model: Model, ask: Ask) -> list[Term]:
+    """Autocast keeps every matrix it has cast until the step is over."""
+    if ask.precision != "mixed":
+        return []
+    return [product("activations", "matrices cast to bfloat16", values=model.in_maps + model.table, bytes=2)]
+
+
+def _dequantized(model: Model, ask: Ask) -> list[Term]:
+    if ask.job != "qlora":
+        return []
+    largest = max(o * i for each in model.maps.values() for o, i in each)
+    return [product("activations", "the largest map, out of NF4", values=largest, bytes=SIZES[ask.precision])]
+
+
+def trainable(model: Model, ask: Ask) -> int:
+    return model.parameters if ask.job in WHOLE else model.adapter(ask.rank, ask.targets)
+
+
+def step_bytes(ask: Ask) -> int:
+    """Bytes of a trained value, its gradient and each of its two moments; adapters are float32 on any base."""
+    return SIZES[ask.precision] if ask.job in WHOLE else FLOAT
+
+
+def _gradients(model: Model, ask: Ask) -> Term:
+    return product("gradients", "gradients", trained_values=trainable(model, ask), bytes=step_bytes(ask))
+
+
+def _gradients_before(model: Model, ask: Ask) -> list[Term]:
+    """Those of the micro-batches before this one; a step of one micro-batch begins without any."""
+    return [_gradients(model, ask)] if accumulation(ask) > 1 else []
+
+
+def _optimizer(model: Model, ask: Ask) -> Term:
+    return product(
+        "optimizer", "AdamW's two moments", two=2, trained_values=trainable(model, ask), bytes=step_bytes(ask)
+    )
+
+
+def _spread(model: Model, ask: Ask, terms: list[Term]) -> list[Term]:
+    """Over several devices, or with the weights waiting beside the processor, one holds two whole layers at a time."""
+    if ask.devices == 1 and not ask.offload:
+        return terms
+    share = 0.0 if ask.offload else 1 / ask.devices
+    held = [
+        product(term.part, f"{term.name}, its share", bytes=term.bytes, share=share)
+        if term.part in ("weights", "gradients", "optimizer")
+        else term
+        for term in terms
+    ]
+    size = SIZES[ask.precision] if ask.job != "qlora" else NF4 / 8
+    gathered = [product("weights", "two layers, gathered", two=2, values=model.per_layer, bytes=size)]
+    if ask.job in WHOLE:
+        gathered.append(product("gradients", "of one layer, whole", values=model.per_layer, bytes=size))
+    return [*held, *gathered]
+
+
+# --- use ------------------------------------------------------------------------------------------
+
+
+def _evaluation(model: Model, ask: Ask) -> list[Term]:
+    """Own engine for decoders: rows share a prefix, under a tree mask. Plain forward passes for everything else."""
+    size = SIZES[ask.precision]
+    if ask.plain or model.card.kind != "decoder":
+        return [*_weights(model, ask), *_forward(model, ask, ask.micro_tokens, ask.micro_tokens)]
+    shape, rows, context = model.shape, rows_at_once(ask), ask.context
+    attention = 2 * rows * context * (model.queries + model.keys) + ask.micro_tokens * (3 * model.queries + shape.width)
+    needs = {
+        "attention under a tree mask": size * attention + 5 * ask.micro_tokens * context,
+        "feed-forward": size * ask.micro_tokens * (4 * shape.feed_forward + 2 * shape.width),
+        "logits": FLOAT * TILE_LOGITS,
+    }
+    name = max(needs, key=lambda which: needs[which])
+    return [
+        *_weights(model, ask),
+        kv_cache(model, context, rows, size),
+        product("logits" if name == "logits" else "activations", name, bytes=needs[name]),
+    ]
+
+
+TILE_LOGITS = 3 * 512 * 4096
+"""Logits that exist at a time (`engine.torch_lm.TILE`), with what is made of them."""
+
+
+def _completion(model: Model, ask: Ask) -> list[Term]:
+    """A prompt as long as the context, then token after token; a layer's cache is copied when it grows."""
+    size, shape = SIZES[ask.precision], model.shape
+    cache = kv_cache(model, ask.context, ask.batch, size)
+    grown = product("kv_cache", "one layer's, copied while it grows", cache=cache.bytes, share=1 / shape.layers)
+    return [*_weights(model, ask), cache, grown, *_forward(model, ask, ask.context * ask.batch, ask.batch)]
+
+
+def _forward(model: Model, ask: Ask, tokens: int, positions: int) -> list[Term]:
+    """A forward pass that keeps nothing: the larger of one layer's need and the logits."""
+    step, shape = step_of(model, ask), model.shape
+    layer = max(tape.forward(model, step, sparse=sparse) for count, sparse, _ in kinds_of_layers(model) if count)
+    ahead = 3 if model.traits.head == "masked" else 2
+    passing = product("activations", "one layer's", tokens=tokens, bytes_a_token=layer)
+    last = product("activations", "before the output", tokens=tokens, width=ahead * shape.width, bytes=step.size)
+    logits = product("logits", "logits", positions=positions, vocabulary=shape.vocabulary, bytes=step.size)
+    return [passing] if passing.bytes > last.bytes + logits.bytes else [last, logits]
+
+
+def _llama_cpp(model: Model, ask: Ask) -> list[Term]:
+    """GGUF weights, a float16 cache for each slot, and what a batch of a prompt needs."""
+    quantization, shape = ask.quantization or "f16", model.shape
+    tokens = min(UBATCH, ask.context)
+    inner = shape.experts_active * shape.expert_feed_forward if shape.experts else shape.feed_forward
+    return [
+        product(
+            "weights",
+            f"weights in {quantization}",
+            parameters=model.parameters,
+            bits=BITS[quantization],
+            bytes_a_bit=1 / 8,
+        ),
+        kv_cache(model, ask.context, ask.batch, 2),
+        product("activations", "one layer's", tokens=tokens, values=4 * shape.width + 3 * inner, bytes=FLOAT),
+        product("logits", "logits", positions=ask.batch, vocabulary=shape.vocabulary, bytes=FLOAT),
+    ]
+
+
+# --- what follows from an ask ---------------------------------------------------------------------
+
+
+def rows_at_once(ask: Ask) -> int:
+    """Rows computed together. Evaluated rows share a prefix, which each of them holds a copy of in the cache."""
+    if ask.job in ("complete", "serve"):
+        return ask.batch
+    return max(1, ask.micro_tokens // (OWN_TOKENS if ask.job == "evaluate" and not ask.plain else ask.context))
+
+
+def at_once(ask: Ask) -> int:
+    """Tokens of a micro-batch; a row of a preference job is two answers."""
+    return ask.micro_tokens * (2 if ask.job == "dpo" else 1)
+
+
+def accumulation(ask: Ask) -> int:
+    """Micro-batches of an optimizer step."""
+    return max(1, -(-ask.batch * ask.context // ask.micro_tokens)) if ask.job in TRAINING else 1
+
+
+def step_of(model: Model, ask: Ask) -> tape.Step:
+    trained, adapted = ask.job in WHOLE, ask.job in TRAINING and ask.job not in WHOLE
+    targets = model.targets(ask.targets) if adapted else ()
+    layers = model.shape.layers
+    return tape.Step(
+        trained=trained,
+        reads=traits.reads(str(model.card.config.get("model_type")), model.maps, targets, layers),
+        ranks=ask.rank * sum(len(model.maps[name]) for name in targets) // layers,
+        size=2 if ask.precision in ("bfloat16", "float16", "mixed") else FLOAT,
+        scores=ask.attention == "math",
+        packed=not ask.plain and ask.job in TRAINING and model.card.kind == "decoder",
+        context=min(ask.context, ask.micro_tokens),
+    )
+
+
+def kinds_of_layers(model: Model) -> list[tuple[int, bool, bool]]:
+    """(how many, with experts, with a window) of the model's layers."""
+    shape = model.shape
+    sparse = shape.layers - shape.dense_layers if shape.experts else 0
+    windowed = shape.windowed
+    if sparse:
+        return [(shape.layers - sparse, False, False), (sparse, True, False)]
+    return [(shape.layers - windowed, False, False), (windowed, False, True)]
