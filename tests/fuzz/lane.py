@@ -123,7 +123,7 @@ class Lane:
             outcome, wrong = "untyped", f"{type(error).__name__}: {error}"
         took = time.process_time() - start
         self.slowest = max(self.slowest, (took, number))
-        self.outcomes[name, outcome] += 1
+        self.outcomes[name if name in mutate.KINDS else "another file", outcome] += 1
         if path in self.good:
             path.write_bytes(self.good[path])
         else:

@@ -380,6 +380,29 @@ def large(draw: Random) -> tuple[str, bytes]:
     return "model.gguf", _gguf(keys, [], [len(keys), 0], 3, 32, 0, 0, draw)
 
 
+BESIDE = [
+    "LICENSE", "LICENSE.json", "LICENCE.safetensors", "NOTICE.txt", "COPYING.", "USE_POLICY.md", "license",
+    "Config.json", "CONFIG.JSON", "TOKENIZER.json", "Model.safetensors", "model.safetensors.index.json",
+    "special_tokens_map.json",
+    "generation_config.json", "card.json", "record.json", "README.md", "events.jsonl", "added_tokens.json", "con.json",
+    "pytorch_model.bin", "training_args.bin", "a b.json", "é.json", "a\nb.json", "..json", "...", "-rf", "config.json ",
+    "LICENSE" + "x" * 240, "LICENSE\u202e.json", "model-00001-of-00001.safetensors", "x.py", ".hidden",
+]  # fmt: skip
+"""Names of files that lie beside a model's: known, unknown, twins, and such as mean something elsewhere."""
+
+
+def beside(draw: Random) -> bytes:
+    return draw.choice(
+        [
+            b"",
+            b"x" * draw.choice((1, 2**20, 2**20 + 1)),
+            json_of(TOKENIZER_CONFIG, draw),
+            damage(WEIGHTS, draw),
+            b"\xff\xfe",
+        ]
+    )
+
+
 KINDS: dict[str, Callable[[Random], bytes]] = {
     "model.safetensors": safetensors,
     "model.gguf": gguf,
@@ -389,10 +412,12 @@ KINDS: dict[str, Callable[[Random], bytes]] = {
     "tokenizer_config.json": tokenizer_config,
     "chat_template.jinja": template,
     "adapter_config.json": adapter_config,
+    "another file": beside,
 }
 SHARES = {
-    "model.safetensors": 29, "model.gguf": 27, "model.safetensors.index.json": 10, "config.json": 13,
+    "model.safetensors": 29, "model.gguf": 26, "model.safetensors.index.json": 10, "config.json": 13,
     "tokenizer.json": 8, "tokenizer_config.json": 5, "chat_template.jinja": 6, "adapter_config.json": 2,
+    "another file": 1,
 }  # fmt: skip
 FOLDERS = {"model.safetensors.index.json": "shards", "adapter_config.json": "adapter"}
 LARGE = 2000
@@ -408,4 +433,5 @@ def case(number: int) -> tuple[str, str, bytes]:
     if name == "config.json" and draw.random() < 0.7:
         family = draw.choice(list(FAMILIES))
         return family, name, family_config(family, draw)
-    return FOLDERS.get(name, "model"), name, KINDS[name](draw)
+    content = KINDS[name](draw)
+    return FOLDERS.get(name, "model"), draw.choice(BESIDE) if name == "another file" else name, content
