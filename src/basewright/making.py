@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from basewright import checks
 from basewright.catalog import cards
+from basewright.catalog.allowed import SUPPORTED
+from basewright.catalog.architectures import targets
 from basewright.errors import BasewrightError, DataError, UsageError
 from basewright.recipe import Recipe
 from basewright.records import (
@@ -119,7 +121,7 @@ class Maker:
         from basewright.train import tune
 
         knobs = self.recipe.tune
-        lora = LoraSettings(rank=rank, alpha=2.0 * rank, targets=tuple(knobs.targets))
+        lora = LoraSettings(rank=rank, alpha=2.0 * rank, targets=targets(base.record.card.config, knobs.targets))
         rows = tune.examples(task.train, task.layout, open_tokenizer(base.folder / "model"))
         steps = tune.steps_for(rows, examples, knobs.micro_tokens, knobs.batch_tokens, knobs.seed + seed)
         settings = TrainSettings(
@@ -153,12 +155,24 @@ class Maker:
     def card(self, name: str) -> ModelCard:
         from basewright.hub import pull
 
-        card = pull.card_of(name, self.store) or cards.get(name, folder=self.root)
+        card = pull.card_of(name, self.store) or self._seen(name) or cards.get(name, folder=self.root)
         stated = self.recipe.candidates.licence
         return replace(card, licence=stated) if stated and card.licence == "unknown" else card
 
+    def _seen(self, name: str) -> ModelCard | None:
+        """Of a repository that the catalog does not know, where the recipe lets candidates be downloaded: what its
+        config says, so that it is planned before its weights are fetched."""
+        from basewright.hub import look
+        from basewright.hub.reference import REPO
+        from basewright.hub.wire import Wire
+
+        unknown = REPO.fullmatch(name) and not cards.named(name) and not (self.root / name).is_dir()
+        if not (self.recipe.candidates.pull and unknown):
+            return None
+        return cards.card(look.facts(name, Wire.from_environment()), curated=False)
+
     def candidates(self) -> dict[str, ModelCard]:
-        """The candidates named, and with `fits` every base model that is in the package, by id."""
+        """The candidates named, and with `fits` every base model of the catalog that can take part, by id."""
         section = self.recipe.candidates
         found: dict[str, ModelCard] = {}
         for card in map(self.card, section.models):
@@ -168,11 +182,17 @@ class Maker:
                 )
             found[card.id] = card
         if section.fits:
-            here = [card for card in cards.find() if card.location.startswith("package:")]
-            found = {card.id: card for card in here if card.nature == "base"} | found
+            found = {card.id: card for card in cards.find() if self._can_take_part(card)} | found
         if not found:
             raise UsageError("[candidates] names no model", fix="list them in models, or set fits = true")
         return found
+
+    def _can_take_part(self, card: ModelCard) -> bool:
+        """A base model that the engine runs, and that is here or may be downloaded."""
+        from basewright.hub import pull
+
+        runs = card.nature == "base" and card.kind == "decoder" and card.config["model_type"] in SUPPORTED
+        return runs and (self.recipe.candidates.pull or pull.is_here(card, self.store))
 
     @contextmanager
     def stage(self, stage: str) -> Iterator[Callable[..., None]]:

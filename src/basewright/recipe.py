@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from basewright.errors import DataError, UsageError, nearest
 from basewright.records import Corpus, Decides, PretrainSettings, Source, TrainSettings
 
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=0.9)]
 M = TypeVar("M", bound=BaseModel)
@@ -37,7 +36,10 @@ class TaskSection(Section):
 class CandidatesSection(Section):
     models: Annotated[list[str], Field(max_length=64)] = []
     fits: bool = False
-    """Also every base model of the catalog; those that do not fit are left out with the reason."""
+    """Also every base model of the catalog that can be run and is on this machine; those that do not fit are left out
+    with the reason."""
+    pull: bool = False
+    """Whether candidates that fit and are not on this machine are downloaded; with `fits`, the whole catalog's."""
     licences: list[str] = []
     """Only models under one of these; empty for any."""
     classical: bool = True
@@ -75,7 +77,8 @@ class TuneSection(Section):
     examples: Positive = 3000
     """Training examples seen in all, over as many passes as that takes."""
     rank: Positive = 16
-    targets: list[str] = list(LINEAR)
+    targets: list[str] = []
+    """The linear maps that get an adapter; all of them, if none is named."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
     micro_tokens: Positive = 2048
     batch_tokens: Positive = 2048
