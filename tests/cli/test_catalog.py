@@ -69,3 +69,20 @@ def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_fits_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "--fits", "--job", "qlora", "--machine", "rtx-4090", "--context", "512", "--json"]) == 0
+    found = {one["facts"]["id"]: one["room"] for one in json.loads(capsys.readouterr().out)}
+    assert "llama-3.1-8b" in found
+    assert not {"llama-3.1-70b", "davinci-002"} & set(found)
+    assert all(room["need"] <= room["budget"] for room in found.values())
+    assert run(["plan", "llama-3.1-8b", "--job", "qlora", "--machine", "rtx-4090", "--context", "512", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert sum(plan["memory"].values()) == found["llama-3.1-8b"]["need"]  # the table says what the plan explains
+
+
+def test_the_page_says_what_each_job_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(lines(capsys, "gpt2", "--machine", "h200"))
+    assert "Needs on h200" in text
+    assert "basewright plan gpt2 --job" in text

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from basewright.cli import show
+from basewright.records import Job
 
 if TYPE_CHECKING:
     from basewright.catalog.query import Entry
+    from basewright.plan.survey import Room
 
 
 @click.command()
@@ -19,13 +21,18 @@ if TYPE_CHECKING:
 @click.option("--kind", "kinds", multiple=True, help="decoder, encoder, image encoder, recurrent or hosted.")
 @click.option("--nature", "natures", multiple=True, help="base or instruct.")
 @click.option("--family", "families", multiple=True)
-@click.option("--licence", "licences", multiple=True, help="An SPDX id, or the name after LicenseRef-.")
-@click.option("--language", "languages", multiple=True, help="As in the table: en, de …")
+@click.option(
+    "--licence", "licences", multiple=True, help="As the table spells it: MIT, apache-2.0, LicenseRef-Gemma …"
+)
+@click.option("--language", "languages", multiple=True, help="As en or de.")
 @click.option("--modality", "modalities", multiple=True, help="text or image.")
 @click.option("--min-size", help="Parameters at least, like 1B.")
 @click.option("--max-size", help="Parameters at most, like 8B.")
-@click.option("--context", type=click.IntRange(1), help="Tokens of context at least.")
+@click.option("--context", type=click.IntRange(1), help="Tokens of context at least, and for which it must fit.")
 @click.option("--open", "open_only", is_flag=True, help="Leave out what asks for a name or a promise first.")
+@click.option("--fits", is_flag=True, help="Only those that --job fits on --machine, with what it needs.")
+@click.option("--job", type=click.Choice(get_args(Job)), default="complete", show_default=True, help="With --fits.")
+@click.option("--machine", default="this", show_default=True, help="A device, as h200, rtx-4090 or m3-24gb.")
 @click.option("--sort", "column", default="name", show_default=True, help="A column; what is unknown comes last.")
 @click.option("--descending", is_flag=True)
 @click.option("--online", is_flag=True, help="Read the config of NAME on the hub, where the catalog does not know it.")
@@ -42,24 +49,28 @@ def command(
     max_size: str | None,
     context: int | None,
     open_only: bool,
+    fits: bool,
+    job: Job,
+    machine: str,
     column: str,
     descending: bool,
     online: bool,
     as_json: bool,
 ) -> None:
-    """List base models; of NAME, show all that is known, from which source, and what it needs on this machine.
+    """List base models; of NAME, show all that is known, from which source, and what each job needs of a machine.
 
     NAME is a model of the catalog, a folder, or with --online any repository of the hub.
 
     \b
     basewright catalog --licence apache-2.0 --max-size 8B --sort size
+    basewright catalog --fits --job lora --machine rtx-4090
     basewright catalog llama-3.1-8b
     """
     from basewright.catalog import query
     from basewright.catalog.query import Filter
 
     if name is not None:
-        _show_page(name, online, as_json)
+        _show_page(name, online, machine, context, as_json)
         return
     asked = Filter(
         kinds=kinds,
@@ -74,17 +85,30 @@ def command(
         open_only=open_only,
     )
     entries = query.ordered(query.select(query.entries(), asked), column, descending=descending)
-    show.result(_table(entries), entries, as_json)
+    rooms = _rooms(entries, job, machine, context) if fits else {}
+    shown = [one for one in entries if not fits or (one.facts.id in rooms and rooms[one.facts.id].fits)]
+    plain = [{"facts": one.facts, "card": one.card, "room": rooms.get(one.facts.id)} for one in shown]
+    show.result(_table(shown, rooms), plain, as_json)
+    left = f"; {len(entries) - len(shown)} more do not fit, or too little is known of them" if fits else ""
     show.hint(
-        f"\n{len(entries)} models\nNext      basewright catalog NAME      what it needs here, and its licence's duties"
+        f"\n{len(shown)} models{left}\nNext      basewright catalog NAME      what it needs, and its licence's duties"
     )
 
 
-def _show_page(name: str, online: bool, as_json: bool) -> None:
+def _rooms(entries: Sequence[Entry], job: Job, machine: str, context: int | None) -> dict[str, Room]:
+    from basewright.plan import asking, survey
+
+    there = asking.machine_of(machine, Path(), timed=False)
+    return survey.rooms([one.card for one in entries if one.card], there, job, context)
+
+
+def _show_page(name: str, online: bool, machine: str, context: int | None, as_json: bool) -> None:
     from basewright.cli import catalog_page
 
     one = _entry(name, online)
-    show.result(catalog_page.page(one, ()), one, as_json)
+    needs = {job: _rooms([one], job, machine, context).get(one.facts.id) for job in catalog_page.JOBS}
+    text = catalog_page.page(one, needs, f"{machine} machine" if machine == "this" else machine)
+    show.result(text, {"facts": one.facts, "card": one.card, "needs": needs}, as_json)
 
 
 def _entry(name: str, online: bool) -> Entry:
@@ -94,7 +118,7 @@ def _entry(name: str, online: bool) -> Entry:
 
     if Path(name).expanduser().is_dir():
         facts = cards.facts_from_folder(Path(name).expanduser())
-    elif online and not query.knows(name):
+    elif online and not cards.named(name):
         from basewright.hub import look
         from basewright.hub.wire import Wire
 
@@ -104,9 +128,13 @@ def _entry(name: str, online: bool) -> Entry:
     return Entry(facts=facts, card=cards.card(facts, curated=False))
 
 
-def _table(entries: Sequence[Entry]) -> str:
-    head = ("name", "kind", "size", "context", "trained on", "licence", "released", "asks first")
-    return show.table([_row(one) for one in entries], head)
+def _table(entries: Sequence[Entry], rooms: Mapping[str, Room]) -> str:
+    head: tuple[str, ...] = ("name", "kind", "size", "context", "trained on", "licence", "released", "asks first")
+    rows = [_row(one) for one in entries]
+    if rooms:
+        head = (*head, "needs")
+        rows = [(*row, show.size(rooms[one.facts.id].need)) for row, one in zip(rows, entries, strict=True)]
+    return show.table(rows, head)
 
 
 def _row(one: Entry) -> tuple[str, ...]:

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from basewright.catalog import licences
 from basewright.catalog.query import Entry
 from basewright.cli import show
-from basewright.records import ModelFacts, PublishedScore, Shape, Source
+from basewright.plan.survey import Room
+from basewright.records import Job, ModelFacts, PublishedScore, Shape, Source
 
 WIDTH = 110
 LABEL = 12
+JOBS: tuple[Job, ...] = ("complete", "evaluate", "lora", "qlora", "full", "serve")
 
 
-def page(one: Entry, needs: Sequence[str]) -> str:
-    """The page of a model; `needs` are lines that say what it takes on a machine."""
+def page(one: Entry, needs: Mapping[Job, Room | None], where: str) -> str:
+    """The page of a model; `needs` is what each job takes of the memory of the machine called `where`."""
     known = one.facts
     curated = "" if one.card is None or one.card.curated else "; not curated: from its own config"
     lines = [f"{known.id}: {_kind(known)} of the family {known.family}{curated}", ""]
     for label, text in _facts(one):
         lines += _labelled(label, text)
-    lines += ["", *needs] if needs else []
+    lines += _needs(one, needs, where)
     lines += ["", "Sources", *(line for source in known.sources for line in _source(source))]
     return "\n".join(lines)
+
+
+def _needs(one: Entry, needs: Mapping[Job, Room | None], where: str) -> list[str]:
+    known = {job: room for job, room in needs.items() if room}
+    if not known:
+        return []
+    budget = next(iter(known.values())).budget
+    lines = ["", f"Needs on {where}, of {show.size(budget)} (basewright plan {one.facts.id} --job JOB explains each)"]
+    for job, room in known.items():
+        lines.append(f"  {job:<10}{show.size(room.need):>10}  {'fits' if room.fits else 'does not fit'}")
+    return lines
 
 
 def _kind(known: ModelFacts) -> str:
