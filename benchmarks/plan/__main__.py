@@ -1,7 +1,8 @@
 """Predicted against measured peaks of memory, each point in a process of its own, one at a time.
 
-    python -m benchmarks.plan              the table of docs/plan.md
+    python -m benchmarks.plan [WORD …]     the table of docs/plan.md, or the points whose name has one of the words
     python -m benchmarks.plan fit          the same for the models that the constants were set by
+    python -m benchmarks.plan keep         the table again, with glibc's own habit of keeping freed blocks
     python -m benchmarks.plan trace        large models layer by layer, with fake weights
 
 The parent imports no heavy library.
@@ -20,15 +21,19 @@ from benchmarks.plan.points import FITS, POINTS, Point
 MIB = 2**20
 
 
-def main(group: str, only: list[str]) -> None:
+MODES = ("fit", "keep", "trace")
+
+
+def main(mode: str, words: list[str]) -> None:
+    group = "fit" if mode == "fit" else "points"
     points = POINTS if group == "points" else FITS
     ratios = []
     print("| model, job, rows x context | parameters | predicted MiB | measured MiB | error |")
     print("|---|---|---|---|---|")
     for number, point in enumerate(points):
-        if only and not any(word in point.name for word in only):
+        if words and not any(word in point.name for word in words):
             continue
-        seen, need = measured(group, number), predicted(point)
+        seen, need = measured(group, number, mode), predicted(point)
         ratios.append(need / seen - 1)
         sizes = f"{point.card.parameters / 1e6:.1f} M | {need / MIB:,.0f} | {seen / MIB:,.0f}"
         print(f"| {point.name} | {sizes} | {ratios[-1]:+.1%} |", flush=True)
@@ -41,8 +46,8 @@ def predicted(point: Point) -> int:
     return memory.need(Model.of(point.card), point.ask).memory.total - memory.IMPORTS
 
 
-def measured(group: str, number: int) -> int:
-    command = ["nice", sys.executable, "-m", "benchmarks.plan.child", group, str(number)]
+def measured(group: str, number: int, mode: str) -> int:
+    command = ["nice", sys.executable, "-m", "benchmarks.plan.child", group, str(number), mode]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -50,11 +55,11 @@ def measured(group: str, number: int) -> int:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["trace"]:
-        from benchmarks.plan import trace
+    words = sys.argv[1:]
+    mode = words.pop(0) if words[:1] and words[0] in MODES else ""
+    if mode == "trace":
+        from benchmarks.plan.trace import main as trace
 
-        trace.main()
+        trace()
     else:
-        group = "fit" if arguments[:1] == ["fit"] else "points"
-        main(group, [word for word in arguments if word != "fit"])
+        main(mode, words)

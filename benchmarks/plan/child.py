@@ -18,8 +18,9 @@ STEPS = 2
 """The second step begins with the optimizer's moments: the first that needs all."""
 
 
-def main(group: str, number: int) -> None:
-    machine.return_freed_memory()
+def main(group: str, number: int, keep: bool) -> None:
+    if not keep:
+        machine.return_freed_memory()
     import peft  # noqa: F401
     import pydantic  # noqa: F401 - all that every walk of Basewright loads
     import rich.console  # noqa: F401
@@ -199,4 +200,4 @@ def _engine(model: Any, vocabulary: int) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["keep"])

@@ -15,24 +15,44 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
 
 from basewright.catalog import cards
 from basewright.plan import memory
 from basewright.plan.model import Model
-from basewright.records import Ask, ModelCard
-from basewright.train import attention
+from basewright.records import Ask, Job, ModelCard
 
 MIB = 2**20
+NAME = "traced"
 MODELS = ("llama-3.1-8b", "qwen3-8b-base", "mixtral-8x7b-v0.1")
-TOKENS = 1024
+ROWS, CONTEXT = 4, 2048
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+def _ask(job: Job, **more: Any) -> Ask:
+    return Ask(job=job, context=CONTEXT, micro_tokens=ROWS * CONTEXT, batch=ROWS, plain=True, **more)
+
+
 ASKS = (
-    Ask(job="full", context=TOKENS, micro_tokens=TOKENS),
-    Ask(job="full", context=TOKENS, micro_tokens=TOKENS, precision="bfloat16"),
-    Ask(job="full", context=TOKENS, micro_tokens=TOKENS, precision="bfloat16", checkpointing=True),
-    Ask(job="lora", context=TOKENS, micro_tokens=TOKENS, rank=16, targets=ATTENTION),
-    Ask(job="lora", context=TOKENS, micro_tokens=TOKENS, rank=16, targets=ATTENTION, precision="bfloat16"),
+    _ask("full"),
+    _ask("full", precision="bfloat16"),
+    _ask("full", precision="bfloat16", checkpointing=True),
+    _ask("lora", rank=16, targets=ATTENTION),
+    _ask("lora", rank=16, targets=ATTENTION, precision="bfloat16"),
 )
+
+
+def _attend(_module: Any, query: Any, key: Any, value: Any, _mask: Any, *, scaling: Any = None, **_: Any) -> Any:
+    """What transformers does for causal rows without padding; it makes a mask when tensors are fake."""
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+    )
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _no_mask(*_args: Any, **_kwargs: Any) -> None:
+    return None
 
 
 class Live(TorchDispatchMode):
@@ -65,6 +85,29 @@ class Live(TorchDispatchMode):
         return out
 
 
+class Adapted(torch.nn.Module):
+    """PEFT's LoRA in five lines; its own cannot be built around fake weights."""
+
+    def __init__(self, base: torch.nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base = base
+        self.down = torch.nn.Linear(base.in_features, rank, bias=False)
+        self.up = torch.nn.Linear(rank, base.out_features, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.base(x)
+        moved: torch.Tensor = result + self.up(self.down(x.to(torch.float32)))
+        return moved.to(result.dtype)
+
+
+def _adapt(model: Any, ask: Ask) -> None:
+    model.requires_grad_(False)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if name in ask.targets and isinstance(child, torch.nn.Linear):
+                setattr(parent, name, Adapted(child, ask.rank))
+
+
 def main() -> None:
     print("| model, two layers | job | precision | closed form MiB | tensors MiB | error |")
     print("|---|---|---|---|---|---|")
@@ -72,6 +115,8 @@ def main() -> None:
         card = cards.get(name)
         cut = cards.card(cards.facts_from_config(card.config | {"num_hidden_layers": 2}, card.id))
         for ask in ASKS:
+            if card.shape.experts and ask.precision == "float32":
+                continue  # grouped matrix products of fake tensors are bfloat16 only
             need = memory.need(Model.of(cut), ask).memory
             form, seen = need.total - need.runtime, peak(cut, ask)
             job = ask.job + (", checkpointing" if ask.checkpointing else "")
@@ -81,7 +126,8 @@ def main() -> None:
 
 def peak(card: ModelCard, ask: Ask) -> int:
     """The most that lives in the second of two steps."""
-    attention.install()
+    AttentionInterface.register(NAME, _attend)
+    AttentionMaskInterface.register(NAME, _no_mask)
     live = Live()
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
         warnings.simplefilter("ignore")
@@ -91,23 +137,21 @@ def peak(card: ModelCard, ask: Ask) -> int:
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
         with live:
             for _ in range(2):
-                ids = torch.zeros(1, ask.micro_tokens, dtype=torch.long)
-                model(input_ids=ids, labels=ids, use_cache=False, segment_lengths=(ask.context,)).loss.backward()
+                ids = torch.zeros(ask.batch, ask.context, dtype=torch.long)
+                model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
     return live.most
 
 
 def _model(card: ModelCard, ask: Ask) -> Any:
-    from peft import LoraConfig, get_peft_model
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
     config = CONFIG_MAPPING[card.config["model_type"]](**{k: v for k, v in card.config.items() if k != "model_type"})
     model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, ask.precision))
-    model.set_attn_implementation(attention.NAME)
+    model.set_attn_implementation(NAME)
     if ask.rank:
-        settings = LoraConfig(r=ask.rank, lora_alpha=ask.rank, target_modules=list(ask.targets))
-        model = get_peft_model(model, settings)
+        _adapt(model, ask)
     if ask.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model

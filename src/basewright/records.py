@@ -368,11 +368,15 @@ class Plan:
 
 @record
 class Dry:
-    """One step of the longest row, really made, against its plan. Both are above the state after imports."""
+    """One step of the longest row, really made, against its plan."""
 
     plan: Plan
     predicted: int
     measured: int
+    """Both above the state after imports."""
+    need: int
+    """The plan's total, corrected by what was measured."""
+    fits: bool
     seconds: float
     tokens: int
 

@@ -276,7 +276,7 @@ def _kept(model: Model, ask: Ask) -> list[Term]:
                 layers=shape.layers,
                 tokens=tokens,
                 width=shape.width,
-                bytes=step.size,
+                bytes=step.flow,
             )
         ]
     else:
@@ -307,7 +307,7 @@ def _recomputed(model: Model, ask: Ask) -> list[Term]:
         ),
         key=tape.total,
     )
-    again = [*pieces, tape.Piece("less its input", -model.shape.width * step.size)]
+    again = [*pieces, tape.Piece("less its input", -model.shape.width * step.flow)]
     return [_pieces("activations", "of one layer, computed again", "tokens", at_once(ask), again)]
 
 
@@ -454,11 +454,12 @@ def accumulation(ask: Ask) -> int:
 
 def step_of(model: Model, ask: Ask) -> tape.Step:
     trained, adapted = ask.job in WHOLE, ask.job in TRAINING and ask.job not in WHOLE
-    targets = model.targets(ask.targets) if adapted else ()
+    targets = model.targets(ask.targets if adapted else ()) if ask.job in TRAINING else ()
     layers = model.shape.layers
     return tape.Step(
         trained=trained,
         reads=traits.reads(str(model.card.config.get("model_type")), model.maps, targets, layers),
+        autocast=ask.precision == "mixed",
         ranks=ask.rank * sum(len(model.maps[name]) for name in targets) // layers,
         size=2 if ask.precision in ("bfloat16", "float16", "mixed") else FLOAT,
         scores=ask.attention == "math",

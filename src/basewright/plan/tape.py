@@ -35,12 +35,19 @@ class Step:
     ranks: int
     """Values a token between the halves of all adapters of a layer."""
     size: int
-    """Bytes of a value of the weights and of what flows between layers."""
+    """Bytes of a value that matrix products read and write."""
+    autocast: bool
+    """Weights and what flows between layers are float32; each map makes its own copy of its input in 16 bits."""
     scores: bool
     """The scores of all pairs of tokens are kept: attention's math kernel."""
     packed: bool
     """Rows are packed into one (`train.attention`), which copies attention's output once more."""
     context: int
+
+    @property
+    def flow(self) -> int:
+        """Bytes of a value between layers."""
+        return FLOAT if self.autocast else self.size
 
 
 def kept(model: Model, step: Step, *, sparse: bool, windowed: bool) -> list[Piece]:
@@ -50,9 +57,12 @@ def kept(model: Model, step: Step, *, sparse: bool, windowed: bool) -> list[Piec
 
 def _inputs(step: Step, role: Role, width: int) -> int:
     """The input of linear maps: kept once for weight gradients; for adapters in float32, on bfloat16 once for each."""
+    count = step.reads[role]
+    if step.autocast:
+        shared = step.trained and role in ("attention out", "forward out")  # which are in 16 bits already
+        return width * step.size * (1 if shared else count)
     if step.trained:
         return width * step.size
-    count = step.reads[role]
     return width * FLOAT * (count if step.size < FLOAT else min(count, 1))
 
 
@@ -60,11 +70,11 @@ def _norms(model: Model, step: Step) -> list[Piece]:
     shape, traits = model.shape, model.traits
     width, inputs = shape.width, 1 if shape.parallel else traits.norms
     if traits.norm == "layer":
-        moments = 2 * traits.norms * step.size
-        return [Piece("norm inputs", inputs * width * step.size), Piece("means and deviations", moments)]
+        moments = 2 * traits.norms * step.flow
+        return [Piece("norm inputs", inputs * width * step.flow), Piece("means and deviations", moments)]
     pieces = [Piece("norm inputs in float32", inputs * width * FLOAT), Piece("deviations", traits.norms * FLOAT)]
     if step.trained:
-        pieces.append(Piece("normalised", inputs * width * step.size))
+        pieces.append(Piece("normalised", inputs * width * step.flow))
     return pieces
 
 
@@ -93,7 +103,7 @@ def _attention(model: Model, step: Step, windowed: bool) -> list[Piece]:
         pieces.append(Piece("input of the output map", _inputs(step, "attention out", queries)))
     elif reads_copy and (step.packed or traits.copies_out):
         pieces.append(Piece("attention's output, copied", queries * size))
-    return [*pieces, Piece("between the adapters' halves", step.ranks * FLOAT)]
+    return [*pieces, Piece("between the adapters' halves", step.ranks * (step.size if step.autocast else FLOAT))]
 
 
 def _forward(model: Model, step: Step) -> list[Piece]:
@@ -156,7 +166,7 @@ def once(model: Model, step: Step) -> int:
         return ((5 if step.trained else 3) - first) * width * step.size
     if not step.trained:
         return 0
-    return width * (FLOAT + 2 * step.size if model.traits.norm == "rms" else 2 * step.size)
+    return width * ((FLOAT if model.traits.norm == "rms" else 0) + step.flow + step.size)
 
 
 # --- on top, for a moment -------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def compared(dry: Dry) -> str:
     return (
         f"measured       {size(dry.measured):>10}  above the state after imports, in one step of the longest row\n"
         f"predicted      {size(dry.predicted):>10}  ({off:+.1%})\n"
+        f"corrected      {size(dry.need):>10}  of {size(dry.plan.budget)}: {'fits' if dry.fits else 'does not fit'}\n"
         f"speed          {dry.tokens / dry.seconds:>10,.0f}  tokens/s in that step"
     )
 

@@ -34,9 +34,10 @@ def run(plan: Plan, folder: Path) -> Dry:
     Raises `UsageError` for a job that cannot be tried here, `DoesNotFit` when the process does not survive it.
     """
     ask = plan.ask
-    if ask is None or plan.job not in JOBS or plan.precision != "float32":
+    own = plan.job == "evaluate" or (ask is not None and not ask.plain and not ask.checkpointing)
+    if ask is None or plan.job not in JOBS or plan.precision != "float32" or not own:
         raise UsageError(
-            f"{plan.job} in {plan.precision} cannot be tried here",
+            f"{plan.job} in {plan.precision}, as asked, is nothing that Basewright runs here: it cannot be tried",
             fix=f"basewright plan {plan.model} --job lora --measure",
         )
     words = json.dumps({"ask": to_plain(ask), "folder": str(folder)})
@@ -46,10 +47,13 @@ def run(plan: Plan, folder: Path) -> Dry:
         reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise DoesNotFit(f"the dry run of {plan.model} ended: {reason}", fix=plan.reasons[-1])
     seen = json.loads(done.stdout.splitlines()[-1])
+    need = memory.IMPORTS + seen["peak"]
     return Dry(
         plan=plan,
         predicted=plan.memory.total - memory.IMPORTS,
         measured=seen["peak"],
+        need=need,
+        fits=need <= plan.budget,
         seconds=seen["seconds"],
         tokens=ask.micro_tokens,
     )
