@@ -53,6 +53,21 @@ def test_csv_and_jsonl_give_the_same_items(tmp_path: Path) -> None:
     assert rows.read(tmp_path / "a.jsonl") == rows.read(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("separator", list(rows.SEPARATORS))
+def test_columns_may_have_any_names_and_any_separator(tmp_path: Path, separator: str) -> None:
+    cells = [["id", "Utterance", "Intent"], ["7", f'"so{separator} a\nb"', "x"], ["8", "c", "y"]]
+    (tmp_path / "a.csv").write_text("\n".join(separator.join(line) for line in cells) + "\n", "utf-8")
+    found = rows.read(tmp_path / "a.csv", ("Utterance", "Intent"))
+    assert [(item.text, item.label) for item in found] == [(f"so{separator} a\nb", "x"), ("c", "y")]
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,utterance,intent\n7,a b,x\n", "utf-8")
+    with pytest.raises(DataError, match=r"line 2 has no text; it has id, utterance, intent") as caught:
+        rows.read(tmp_path / "a.csv")
+    assert "[task].text" in caught.value.fix
+
+
 @given(st.text(), st.text())
 def test_the_same_text_has_the_same_id(a: str, b: str) -> None:
     assert (rows.identity(a) == rows.identity(b)) == (rows.normal(a) == rows.normal(b))
