@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
-from basewright.choose.phrases import clean, short
+from basewright.pages.phrases import clean, short
 from basewright.records import Choice, Duel, Standing
 
 T = TypeVar("T")

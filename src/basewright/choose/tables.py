@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from basewright.choose import lookup, words
 from basewright.choose.lookup import leader, legible, shown
-from basewright.choose.phrases import bits, count, figure, part, percent, plural, signed, size, span
-from basewright.records import Choice, Duel, Standing, record
+from basewright.pages.phrases import bits, count, figure, part, percent, plural, signed, size, span
+from basewright.pages.sheet import Table
+from basewright.records import Choice, Duel, Standing
 
 LEFT_AT = {
     "plan": "planning",
@@ -16,12 +17,6 @@ LEFT_AT = {
     "items": "race on items",
     "budget": "end of the budget",
 }
-
-
-@record
-class Table:
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @shown

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from basewright.choose import lookup
 from basewright.choose.lookup import future, leader, pair, shown, standing, tuned
-from basewright.choose.phrases import against, count, joined, percent, plural, points, share, size
+from basewright.pages.phrases import against, count, joined, percent, plural, points, share, size
 from basewright.records import Choice, Duel, Interval, Standing, record
 
 ROLES: dict[lookup.Role, str] = {
@@ -286,3 +286,22 @@ def cheapest(choice: Choice) -> str:
         f"The cheapest within {points(choice.question.margin)} of the best measured accuracy is {one.model}: "
         f"{_score(one)} in {size(held)}."
     )
+
+
+# --- terms ----------------------------------------------------------------------------------------
+
+
+def terms(choice: Choice) -> dict[str, str]:
+    """Words a reader may not know, in plain ones."""
+    margin, moved = points(choice.question.margin), points(choice.seed_sd)
+    return {
+        "Base model": "A network trained on a large body of text and not yet on any task: what your own model is "
+        "built from.",
+        "Pilot tuning": "A short, complete training of a candidate on some of your examples, to see how it takes to "
+        "them before paying for all.",
+        "Interval": "Where the true value lies, with the confidence stated. More items make it narrower.",
+        "Margin": f"The smallest difference that matters to you, here {margin}. Models closer than that are tied, and "
+        "the cheapest is taken.",
+        "Seed": "What chance in a tuning starts from. Tuned again with another, the same model scores about "
+        f"{moved} higher or lower.",
+    }

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
-from basewright.choose.phrases import columns, short
+from basewright.pages.phrases import columns, short
 
 Element = ElementTree.Element
 Place = Callable[[float], float]
