@@ -24,8 +24,7 @@ from basewright.errors import (
     Refused,
     UsageError,
 )
-from basewright.path import Built
-from basewright.records import Adapter
+from basewright.records import Adapter, Built
 from basewright.release import verify
 from basewright.stages import STAGES
 from basewright.text import encode, layout

@@ -7,23 +7,9 @@ from pathlib import Path
 
 from basewright.making import Watch
 from basewright.recipe import Recipe
-from basewright.records import Adapter, Certificate, Choice, Converted, Made, Plans, Proof, Release, Task
+from basewright.records import Built, Choice, Made, Plans, Task
 from basewright.stages import Walk
 from basewright.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """Everything a walk made."""
-
-    task: Task
-    plans: Plans
-    choice: Made[Choice]
-    certificate: Made[Certificate]
-    adapter: Made[Adapter]
-    proof: Made[Proof]
-    converted: Made[Converted]
-    release: Made[Release]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ Decides = Literal["tuned", "few-shot", "both"]
 DuelOutcome = Literal["better", "worse", "tie within the margin", "not separated"]
 DroppedAt = Literal["plan", "certificate", "items", "curve", "budget"]
 Separation = Literal["better", "worse", "cannot be separated"]
+RowFate = Literal["used", "cut", "split", "refused", "duplicate", "near-duplicate"]
+DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto"]
+LoraVariant = Literal["lora", "rslora", "dora", "pissa"]
 R = TypeVar("R")
 
 
@@ -292,6 +295,77 @@ class Ledger:
     near_duplicates: int
     """Rows that stay, but only together on one side of the split."""
     duplicate_examples: tuple[str, ...]
+
+
+@record
+class Piece:
+    """A stretch of a training text; its loss counts or does not. After a learned one EOS is learned too."""
+
+    text: str
+    learned: bool
+
+
+@record
+class Example:
+    """A text to learn from. It ends in a learned piece, and no learned piece follows another."""
+
+    id: str
+    """Hash of its pieces."""
+    pieces: tuple[Piece, ...]
+    ends: bool = True
+    """Whether the text ends with its last piece; a window of a longer text teaches no stop."""
+
+
+@record
+class Preference:
+    """Two continuations of one prompt, of which `chosen` is the better; a text begins with its space."""
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@record
+class Rated:
+    """A continuation of a prompt, and whether it is wanted (KTO)."""
+
+    id: str
+    prompt: str
+    completion: str
+    desirable: bool
+
+
+@record
+class Fate:
+    """What became of some of the rows, and why; a row has one fate."""
+
+    what: RowFate
+    why: str
+    rows: int
+    examples: tuple[str, ...]
+    """Up to three: where the row stands, and how it begins."""
+
+
+@record
+class RowLedger:
+    """Where every row of a source went: `read` is the sum over the fates."""
+
+    read: int
+    fates: tuple[Fate, ...]
+
+    def rows(self, *what: RowFate) -> int:
+        return sum(fate.rows for fate in self.fates if fate.what in what)
+
+
+@record
+class Hint:
+    """Text that looks like personal data or a secret. A hint: nothing is changed, and no value is kept (H071)."""
+
+    kind: str
+    rows: int
+    examples: tuple[str, ...]
+    """Up to three: where the row stands, and what was seen with all but its ends masked."""
 
 
 @record
@@ -671,6 +745,9 @@ class Certificate:
     pad_id: int
     overlays: tuple[Overlay, ...]
     checks: tuple[Check, ...]
+    shape: DataShape = "text-label"
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Rows by tokens, in classes that double: `65-128`."""
 
     @property
     def passed(self) -> bool:
@@ -705,6 +782,8 @@ class TrainSettings:
     final_learning_rate: float = 0.0
     save_every: int = 50
     betas: tuple[float, float] = (0.9, 0.95)
+    recompute: bool = False
+    """Whether a layer's activations are computed again for its gradient instead of kept."""
 
 
 @record
@@ -712,6 +791,7 @@ class LoraSettings:
     rank: int
     alpha: float
     targets: tuple[str, ...]
+    variant: LoraVariant = "lora"
 
 
 @record
@@ -731,6 +811,8 @@ class Adapter:
     last_loss: float
     """Nats per supervised token, first and last step."""
     sha256: str
+    parent: str = ""
+    """The sha256 of the adapter that this one continues."""
 
 
 @record
@@ -774,22 +856,38 @@ class CurvePoint:
 
 
 @record
+class Tuning:
+    """What a model was tuned from and on, all of its weights."""
+
+    base: str
+    base_commit: str
+    data_hash: str
+    layout: Layout
+    bos: bool
+    stop_ids: tuple[int, ...]
+    first_loss: float
+    last_loss: float
+    """Nats per supervised token, first and last step."""
+
+
+@record
 class Checkpoint:
-    """A base model this package pretrained."""
+    """A whole model made here: pretrained on a corpus, or tuned from a base."""
 
     name: str
     card: ModelCard
     train: TrainSettings
-    corpus: tuple[str, ...]
-    documents: int
-    corpus_bytes: int
-    corpus_tokens: int
     tokens: int
     flops: float
-    curve: tuple[CurvePoint, ...]
-    baselines: dict[str, float]
-    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
     sha256: str
+    corpus: tuple[str, ...] = ()
+    documents: int = 0
+    corpus_bytes: int = 0
+    corpus_tokens: int = 0
+    curve: tuple[CurvePoint, ...] = ()
+    baselines: dict[str, float] = field(default_factory=dict)
+    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
+    tuning: Tuning | None = None
 
 
 # --- what is shipped ------------------------------------------------------------------------------
@@ -823,3 +921,20 @@ class Release:
     checks: tuple[Check, ...]
     accuracy: Interval
     files: tuple[str, ...]
+
+
+# --- a whole walk ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Everything a walk made: what a report is written from."""
+
+    task: Task
+    plans: Plans
+    choice: Made[Choice]
+    certificate: Made[Certificate]
+    adapter: Made[Adapter]
+    proof: Made[Proof]
+    converted: Made[Converted]
+    release: Made[Release]
