@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "check that a release is whole and carries its proofs",
     "runs": "list what has been made, newest first",
     "pull": "bring a model to this machine: whole, verified, through the airlock",
+    "tune": "adapt a base model to your rows, certified first, resumable to the bit",
     "pretrain": "make a base model from scratch",
 }
 
