@@ -22,6 +22,7 @@ COMMANDS = {
     "catalog": "list base models with their facts, each with its source, and say which fit",
     "evaluate": "score a model on own tasks and benchmarks, with intervals",
     "compare": "say which of two models is better, or that they cannot be separated",
+    "certify": "show what a model would learn from your rows, and prove that it is what they say",
     "nature": "say whether a model is base or instruct, from evidence",
     "complete": "continue a prompt with a base model, raw or few-shot",
     "serve": "answer on /v1/completions with what was built",

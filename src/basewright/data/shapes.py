@@ -144,6 +144,12 @@ def renamed(rows: Sequence[Raw], columns: Mapping[str, str], name: str) -> list[
     return [raw._replace(value=rename(raw.value)) for raw in rows]
 
 
+def unused(rows: Sequence[Raw], shape: DataShape) -> tuple[str, ...]:
+    """Columns that rows of this shape take nothing from, in the order they come."""
+    seen = dict.fromkeys(str(key) for raw in rows if isinstance(raw.value, dict) for key in raw.value)
+    return tuple(key for key in seen if key not in USED[shape])
+
+
 def _row(raw: Raw, shape: DataShape) -> Row:
     if raw.fault:
         raise Fault(raw.fault)
@@ -153,7 +159,9 @@ def _row(raw: Raw, shape: DataShape) -> Row:
 
 
 def _pair(where: str, row: Mapping[str, Any]) -> Row:
-    asked, answer = next((names for names in PAIRS if names[0] in row or names[1] in row), PAIRS[0])
+    asked, answer = next(
+        (names for many in (all, any) for names in PAIRS if many(name in row for name in names)), PAIRS[0]
+    )
     if isinstance(row.get(asked), list) or isinstance(row.get(answer), list):
         turns = [*talk.messages(row.get(asked), asked), *talk.messages(row.get(answer), answer)]
         return Row(where, talk.conversation(turns))
@@ -216,4 +224,15 @@ READERS: dict[DataShape, Callable[[str, Mapping[str, Any]], Row]] = {
     "text-label": _labelled,
     "preference": _preference,
     "kto": _rated,
+}
+PAIRED = {name for names in PAIRS for name in names}
+USED: dict[DataShape, set[str]] = {
+    "text": {"text"},
+    "prompt-completion": PAIRED,
+    "messages": {"messages"},
+    "sharegpt": {"conversations", "system"},
+    "alpaca": {"instruction", "input", "output", "system"},
+    "text-label": {"text", "label"},
+    "preference": {"prompt", "conversations", "chosen", "rejected"},
+    "kto": {*PAIRED, "messages", "label"},
 }
