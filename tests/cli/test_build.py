@@ -24,12 +24,17 @@ def test_build_then_json_then_runs(recipe: Path, capsys: pytest.CaptureFixture[s
     assert stages == ["read", "plan", "pull", "choose", "certify", "tune", "prove", "convert", "release"]
     assert "Verdict" in first.out
     report = next(line.split(maxsplit=1)[1] for line in first.out.splitlines() if line.startswith("Report"))
-    assert Path(report).is_file()
+    assert Path(report) == recipe.parent / "runs" / "small-report.html"
+    page = Path(report).read_text("utf-8")
+    assert f"basewright build {recipe} {' '.join(runs)}" in page
+    assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert first.err.count("basewright ") == 3  # the next three commands
 
     assert run(["build", str(recipe), *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert Path(found["release"]) == Path(report).parent
+    assert found["report"] == report
+    assert Path(found["release"]).name == found["release_id"]
+    assert Path(report).read_text("utf-8") == page  # what is found again is told again
     assert found["choice"]["verdict"] in ("winner", "tie")
     assert found["proof"]["after"]["metrics"]["accuracy"]["n"] == len(found["proof"]["after"]["items"])
 
@@ -53,4 +58,6 @@ def test_a_winner_is_said_with_its_confidence(recipe: Path, tmp_path: Path, caps
     alone = recipe.with_name("alone.toml")
     alone.write_text(recipe.read_text("utf-8").replace('["./one", "./two"]', '["./one"]'), "utf-8")
     assert run(["build", str(alone), "--runs", str(tmp_path / "runs")]) == 0
-    assert "one is the base to build on, at 95% confidence" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Verdict Take one: it was the only candidate" in said
+    assert "Tuned, one answers" in said

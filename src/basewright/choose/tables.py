@@ -22,7 +22,7 @@ LEFT_AT = {
 @shown
 def standings(choice: Choice) -> Table:
     """Everyone with everything measured, the best first; differences and intervals in percent."""
-    head = ("Candidate", "", "Accuracy", "Interval", "Tunings", "Few-shot", "Parameters")
+    head = ("Candidate", "Standing", "Accuracy", "Interval", "Tunings", "Few-shot", "Parameters")
     return Table(head=head, rows=tuple(_standing(choice, one) for one in choice.ranked))
 
 

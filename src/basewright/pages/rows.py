@@ -80,3 +80,18 @@ def _names_beside(chart: svg.Element, row: Row, y: float, width: int) -> None:
     svg.text(chart, 0, y + (-2 if row.note else 5), row.name, f"name {row.role}", 240)
     svg.text(chart, 0, y + 14, row.note, "note")
     svg.text(chart, width, y + 5, row.shown, "value end")
+
+
+def bars(drawn: Sequence[tuple[str, str, int]], width: int, title: str, desc: str) -> str:
+    """SVG of counts as bars from zero: (name, role, count) in each row."""
+    phone = width < PHONE
+    left, each = (0, 44) if phone else (250, 30)
+    most = max(number for *_, number in drawn) or 1
+    chart = svg.canvas(width, each * len(drawn) + 6, title, desc)
+    for place, (name, role, number) in enumerate(drawn):
+        y = each * place + (22 if phone else 5)
+        wide = (width - left - 60) * number / most
+        svg.bar(chart, left, y, wide, 18, role)
+        svg.text(chart, 0, y - 5 if phone else y + 14, name, f"name {role}")
+        svg.text(chart, left + wide + 8, y + 14, f"{number:,}", "value")
+    return svg.markup(chart)

@@ -48,6 +48,10 @@ def band(svg: Element, left: float, right: float, top: float, bottom: float) -> 
     _add(svg, "rect", "band", x=float(left), y=float(top), width=float(right - left), height=float(bottom - top))
 
 
+def bar(svg: Element, x: float, y: float, width: float, height: float, role: str) -> None:
+    _add(svg, "rect", f"bar {role}", x=float(x), y=float(y), width=float(width), height=float(height))
+
+
 def text(svg: Element, x: float, y: float, words: str, kind: str, width: float = math.inf) -> None:
     """Cut in the middle where `width` is not enough; the whole is then its tooltip."""
     fits = words if width == math.inf else short(words, max(4, int(width / CHAR)))
