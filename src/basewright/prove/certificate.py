@@ -114,7 +114,11 @@ def _certificate(
         bos_id=tokenizer.bos_id if tokenizer.bos else None,
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
-        overlays=tuple(overlay(one.id, row, tokenizer) for one, row in zip(examples[:SHOWN], rows, strict=False)),
+        overlays=tuple(
+            overlay(one.id, row, tokenizer)
+            for one, row in zip(examples[:SHOWN], rows, strict=False)
+            if row_checks.is_whole(row) and row_checks.is_inside(row, vocabulary)
+        ),
         checks=tuple(found),
         shape=shape,
         lengths=_lengths(rows),

@@ -35,15 +35,21 @@ def row_checks(
     """Each check counts the rows that break it; the limit is 0. `untrained` are ids whose embedding never was."""
     control = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
     pairs = list(zip(examples, rows, strict=True))
+    readable = [(one, row) for one, row in pairs if is_whole(row) and is_inside(row, vocabulary)]
 
     def count(name: str, broken: Callable[[Example, Encoded], bool], how: str) -> Check:
-        return counted(name, [_start(one) for one, row in pairs if broken(one, row)], how)
+        return counted(name, [_start(one) for one, row in readable if broken(one, row)], how)
 
     return [
-        count(
+        counted(
             WHOLE,
-            lambda _, row: not row.ids or len(row.ids) != len(row.mask),
+            [_start(one) for one, row in pairs if not is_whole(row)],
             "rows without a token, or with another number of mask bits than tokens",
+        ),
+        counted(
+            INSIDE,
+            [_start(one) for one, row in pairs if not is_inside(row, vocabulary)],
+            f"rows with an id below 0, or of {vocabulary} or more",
         ),
         count(TAUGHT, lambda _, row: not any(row.mask), "rows whose every token is masked"),
         count(
@@ -65,11 +71,6 @@ def row_checks(
             FITS, lambda _, row: len(row.ids) > limit, f"rows longer than {limit} tokens, the most that training takes"
         ),
         count(
-            INSIDE,
-            lambda _, row: bool(row.ids) and not 0 <= min(row.ids) <= max(row.ids) < vocabulary,
-            f"rows with an id below 0, or of {vocabulary} or more",
-        ),
-        count(
             TRAINED,
             lambda _, row: any(i in untrained for i in row.ids),
             "rows with a token whose embedding was never trained: its norm is zero, or it equals another's",
@@ -80,6 +81,15 @@ def row_checks(
             "rows whose EOS would be taken for padding",
         ),
     ]
+
+
+def is_whole(row: Encoded) -> bool:
+    return 0 < len(row.ids) == len(row.mask)
+
+
+def is_inside(row: Encoded, vocabulary: int) -> bool:
+    """Whether the embedding table of `vocabulary` rows has all ids."""
+    return all(0 <= i < vocabulary for i in row.ids)
 
 
 def counted(name: str, broken: Sequence[str], how: str) -> Check:
@@ -141,10 +151,9 @@ def _starts(one: Example, row: Encoded, tokenizer: Tokenizer) -> bool:
     context, _ = next(encode.turns(one.pieces))
     start = encode.start(tokenizer) or ([] if context.strip() else [tokenizer.eos_id])
     rest = row.ids[len(start) :]
-    ends = rest.count(tokenizer.eos_id) if tokenizer.bos_id == tokenizer.eos_id else 0
-    extra = 0 if tokenizer.bos_id is None else rest.count(tokenizer.bos_id) - ends
+    stops = sum(piece.learned for piece in one.pieces) if tokenizer.bos_id == tokenizer.eos_id else 0
     return (
         list(row.ids[: len(start)]) == start
-        and extra == 0
         and rest[:1] not in [(tokenizer.bos_id,), (tokenizer.eos_id,)]
+        and rest.count(tokenizer.bos_id) <= stops
     )
