@@ -28,6 +28,7 @@ GOOD = '{"text": "a b", "label": "x"}\n'
         (GOOD.encode() + b'{"text": \n', "line 2 is not JSON"),
         (GOOD.encode() * 2 + b'{"text": "caf\xe9", "label": "x"}\n', "line 3 is not UTF-8"),
         (b"[" * 100_000, "line 1 is not JSON"),
+        (GOOD.encode() + b'{"text": "a \\ud83d", "label": "x"}\n', "line 2: text holds half a surrogate pair"),
     ],
 )
 def test_h063_a_bad_row_is_named(tmp_path: Path, content: bytes, says: str) -> None:

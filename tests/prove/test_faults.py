@@ -192,6 +192,7 @@ ROW_FAULTS: dict[str, tuple[Fault, str]] = {
     "two answers in a row": (said("user", "assistant", "assistant"), data_checks.READ),
     "no last answer": (said("user", "assistant", "user"), data_checks.READ),
     "system in the middle": (said("user", "system", "assistant"), data_checks.READ),
+    "no messages": (changed(talks, 3, messages=[]), data_checks.READ),
     "a tool's turn": (said("user", "tool", "assistant"), data_checks.READ),
     "chosen and rejected equal": (changed(preferences, 2, rejected="A ship."), data_checks.READ),
     "rating neither true nor false": (changed(ratings, 2, label="maybe"), data_checks.READ),

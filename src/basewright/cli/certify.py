@@ -26,7 +26,9 @@ LABELS = 12
 @click.option("--test", "held", type=click.Path(path_type=Path), help="Rows to be tested on: none may be in DATA.")
 @click.option("--shape", type=click.Choice(SHAPES), help="What the rows are; recognised if left out.")
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="What a field is called in DATA.")
-@click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}.")
+@click.option(
+    "--layout", help="How a row becomes text: 'Clause: {text}\\\\nKind:', or with {prompt}; \\\\n is a new line."
+)
 @click.option(
     "--long",
     type=click.Choice(("refuse", "cut", "split")),
@@ -72,7 +74,13 @@ def command(
     airlock.inspect(folder)
     tokenizer = open_tokenizer(folder)
     room = _room(context, configs.read(folder))
-    options = prepare.Options(shape=shape, columns=_columns(columns), layout=layout, long=long, keep_near=keep_near)
+    options = prepare.Options(
+        shape=shape,
+        columns=_columns(columns),
+        layout=layout and layout.replace("\\n", "\n"),
+        long=long,
+        keep_near=keep_near,
+    )
     prepared = prepare.prepare(files.read(data), tokenizer, room, options)
     tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
     made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested)
@@ -159,7 +167,7 @@ def _labels(labels: dict[str, int]) -> str:
 def _hints(data: Prepared, folder: Path) -> list[str]:
     from basewright.evaluate.nature import files as nature
 
-    lines = [f"hint: {hint.rows} rows may hold a {hint.kind}, as {hint.examples[0]}" for hint in data.hints]
+    lines = [f"hint: {hint.kind} in {hint.rows} rows, as in {hint.examples[0]}" for hint in data.hints]
     if data.ignored:
         lines.append(f"not read: {', '.join(data.ignored[:5])}")
     if data.unused:

@@ -116,6 +116,8 @@ def _item(name: str, line: int, row: Any, columns: tuple[str, str]) -> Item:
                 f"{name} line {line} has no {column}" + ("" if column in row else f"; it has {_names(row)}"),
                 fix=f"give every row a {column}, or name its column in [task].{field}",
             )
+        if any("\ud800" <= one <= "\udfff" for one in value):
+            raise DataError(f"{name} line {line}: {column} holds half a surrogate pair", fix="correct that character")
         values[field] = value.strip()
     return Item(id=identity(values["text"]), text=values["text"], label=values["label"])
 

@@ -56,13 +56,13 @@ def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
     """Each token's text as it stands behind the one before, which some decoders need to keep a space; where a
     character is made of several tokens, the last of them shows it."""
     pieces: list[str] = []
-    begin = 0
+    last = begin = 0
     for end in range(1, len(ids) + 1):
-        before = _decoded(ids[max(0, begin - 1) : begin], tokenizer)
-        text = _decoded(ids[max(0, begin - 1) : end], tokenizer)[len(before) :]
+        before = _decoded(ids[last:begin], tokenizer)
+        text = _decoded(ids[last:end], tokenizer)[len(before) :]
         whole = not text.endswith(PART) or end - begin >= 4  # bytes a character has at most
         pieces.append(text if whole else "")
-        begin = end if whole else begin
+        last, begin = (begin, end) if whole else (last, begin)
     return pieces
 
 
