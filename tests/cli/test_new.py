@@ -152,15 +152,17 @@ def test_every_setting_stands_in_the_recipe_with_its_reason(capsys: pytest.Captu
     assert (raw["name"], raw["task"]["text"], raw["task"]["label"]) == ("a", "utterance", "queue")
     assert raw["task"]["prompt"] == "Utterance: {text}\nQueue:"
     assert raw["candidates"]["models"] == ["foundling-code", "foundling-prose"]
-    settings = [line for line in text.splitlines() if " = " in line and not line.startswith(("#", "name"))]
-    assert all("  # " in line or line.count(" # ") for line in settings)
+    lines = text.splitlines()[text.splitlines().index('name = "a"') + 1 :]
+    settings = [place for place, line in enumerate(lines) if " = " in line and not line.startswith("#")]
+    assert len(settings) == 16
+    assert all(" # " in lines[place] or lines[place - 1].startswith("# ") for place in settings)
     assert all(f"{key} = " in printed.out for key in ("task.shots", "tune.examples", "prove.forgetting"))
     assert "basewright build a.toml" in printed.err
 
 
 def test_a_stated_column_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.csv").write_text(csv_of(messages()), "utf-8")
-    assert "agent" in new(capsys, "a.csv")["draft"]["seen"]["also"]
+    assert "agent" in new(capsys, "a.csv")["draft"]["seen"]["also_label"]
     seen = new(capsys, "a.csv", "--label", "agent", "--force")["draft"]["seen"]
     assert (seen["label"], len(seen["labels"])) == ("agent", 4)
 
@@ -198,7 +200,7 @@ def test_rows_longer_than_every_context_are_refused_and_a_few_are_left_out(capsy
     Path("a.csv").write_text(csv_of([*messages(), (long, "billing")]), "utf-8")
     (gone,) = new(capsys, "a.csv")["draft"]["seen"]["left_out"]
     assert (gone["why"], gone["places"]) == ("longer than the context of a candidate", ["line 92"])
-    Path("b.csv").write_text(csv_of([(f"{text} {long}", label) for text, label in messages()]), "utf-8")
+    Path("b.csv").write_text(csv_of([(f"{text} {long}", label) for text, label in messages(24)]), "utf-8")
     assert main.run(["new", "b.csv"]) == 69
     assert "too short" in capsys.readouterr().err
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ from basewright.cli import show
 
 if TYPE_CHECKING:
     from basewright.looking.draft import Draft
+
+
+INDENT = 10
 
 
 @click.command()
@@ -42,7 +47,8 @@ def command(
     output = output or Path(f"{name}.toml")
     anew = output.with_name(f"{output.stem}.rows.jsonl")
     _keep(output, force)
-    drafted, rows = drafts.draft(data, name, text, label)
+    with show.progress("new") as progress:
+        drafted, rows = drafts.draft(data, name, text, label, progress)
     if not drafted.as_they_are:
         _keep(anew, force)
         store.write(anew, drafts.written(rows))
@@ -77,11 +83,18 @@ def _keep(path: Path, force: bool) -> None:
 def _text(drafted: Draft, written: list[Path]) -> str:
     from basewright.looking import words
 
-    lines = [f"{about:<9} {said}" for about, said in words.facts(drafted)]
-    lines += ["", f"Recipe    {', '.join(map(str, written))}"]
-    settings = [(f"{one.key} =", words.value(one.value), one.why) for one in drafted.settings]
-    lines += [f"          {key:<19} {value:<34} {why}" for key, value, why in settings]
+    lines = [_folded(f"{about:<{INDENT}}{said}", INDENT) for about, said in words.facts(drafted)]
+    lines += ["", f"{'Recipe':<{INDENT}}{', '.join(map(str, written))}"]
+    for one in drafted.settings:
+        lines.append(f"{'':<{INDENT}}{one.key} = {words.value(one.value)}")
+        lines.append(_folded(f"{'':<{INDENT + 4}}{one.why}", INDENT + 4))
     return "\n".join(lines)
+
+
+def _folded(line: str, indent: int) -> str:
+    """At the terminal's width, later lines under the first one's text."""
+    width = max(60, min(120, shutil.get_terminal_size().columns))
+    return textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(drafted: Draft, written: list[Path]) -> dict[str, Any]:

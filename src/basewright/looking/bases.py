@@ -31,8 +31,8 @@ class Base:
 
 def here() -> dict[str, ModelCard]:
     """The decoders in the package, by name."""
-    packaged = (card for card in cards.find() if card.location.startswith("package:") and card.kind == "decoder")
-    return {card.id: card for card in packaged}
+    packaged = (one for one in cards.facts() if one.location.startswith("package:") and one.kind == "decoder")
+    return {one.id: cards.card(one) for one in packaged}
 
 
 def tokenizer_of(card: ModelCard) -> Tokenizer:

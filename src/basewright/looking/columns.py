@@ -17,9 +17,13 @@ TEXTS = (
 )  # fmt: skip
 LABELS = (
     "label", "labels", "category", "intent", "class", "type", "target", "topic", "tag", "sentiment", "queue", "kind",
-    "department", "team", "outcome", "code", "group", "output", "answer",
+    "department", "team", "decision", "outcome", "code", "group", "output", "answer",
 )  # fmt: skip
 MOST_LABELS = 300
+RECURRING = 10
+"""Rows a value, on average, under which a column is seldom a label."""
+SHOWN = 6
+"""Columns that an error names."""
 LONGEST_LABEL = 80
 """Characters."""
 OTHER = re.compile(r"[\d\s.,:;/+\-%€$£TZ]+|https?://\S+|[^\s@]+@[^\s@]+|[0-9a-fA-F-]{8,}")
@@ -48,8 +52,9 @@ class Found:
     label: str
     why_text: str
     why_label: str
-    also: tuple[str, ...]
-    """Other columns that could be the label, the likeliest first."""
+    also_text: tuple[str, ...]
+    also_label: tuple[str, ...]
+    """Other columns that could be it, the likeliest first; none where it was stated."""
 
 
 def find(table: Table, text: str | None = None, label: str | None = None) -> Found:
@@ -59,18 +64,22 @@ def find(table: Table, text: str | None = None, label: str | None = None) -> Fou
     for stated in (text, label):
         if stated is not None and stated not in known:
             raise UsageError(f"there is no column {stated!r}; {nearest(stated, known)}", fix="name one of them")
-    body = known[text] if text else _likeliest_text([c for c in known.values() if c.name != label])
+    prose = _prose([c for c in known.values() if c.name != label]) if text is None else []
+    body = known[text] if text is not None else prose[0]
     others = [column for column in known.values() if column.name != body.name]
     ranked = sorted((c for c in others if _can_label(c)), key=lambda c: _label_merit(c, body), reverse=True)
     if label is None and not ranked:
         raise DataError(f"no column could be the label: {_described(others)}", fix=_fix(others))
-    answer = known[label] if label else ranked[0]
+    answer = known[label] if label is not None else ranked[0]
     return Found(
         text=body.name,
         label=answer.name,
-        why_text="as stated" if text else f"prose: {body.words:.0f} words a row on average",
-        why_label="as stated" if label else f"{answer.distinct} values, each in {answer.recurring:.0f} rows on average",
-        also=tuple(column.name for column in ranked if column.name != answer.name) if label is None else (),
+        why_text="as stated" if text is not None else f"prose: {body.words:.0f} words a row on average",
+        why_label="as stated"
+        if label is not None
+        else f"{answer.distinct} values, each in {answer.recurring:.0f} rows on average",
+        also_text=tuple(column.name for column in prose[1:] if column.name != answer.name),
+        also_label=tuple(column.name for column in ranked[1:]) if label is None else (),
     )
 
 
@@ -91,11 +100,13 @@ def _cells(table: Table) -> list[list[str]]:
     return [[row[i] for row in table.rows] for i in range(len(table.columns))]
 
 
-def _likeliest_text(columns: Sequence[Column]) -> Column:
-    able = [c for c in columns if c.filled and c.other < 0.5 and c.words >= 1.5 and c.distinct > 1]
+def _prose(columns: Sequence[Column]) -> list[Column]:
+    """The columns that could be the text, the likeliest first: long, seldom the same twice, named so."""
+    able = [c for c in columns if c.filled and c.other < 0.5 and c.words >= 1.5 and c.distinct > max(1, c.filled / 4)]
     if not able:
         raise DataError(f"no column holds prose: {_described(columns)}", fix="give rows with a text in words")
-    return max(able, key=lambda c: math.log(c.length) * c.distinct / c.filled + 1.5 * _named(c.name, TEXTS))
+    merit = {c.name: math.log(c.length) * c.distinct / c.filled + 1.5 * _named(c.name, TEXTS) for c in able}
+    return sorted(able, key=lambda c: -merit[c.name])
 
 
 def _can_label(column: Column) -> bool:
@@ -104,9 +115,10 @@ def _can_label(column: Column) -> bool:
 
 
 def _label_merit(column: Column, body: Column) -> float:
-    """A name that says so weighs most, then that the cells are words and nearly all filled."""
-    named = _named(column.name, LABELS)
-    return 3 * named - 2 * (column.other > 0.5) + column.filled / max(1, body.filled) - 0.5 * (column.distinct == 2)
+    """A name that says so weighs most, then that values recur, are words and are there in nearly every row; of equals,
+    more than two values."""
+    against = 2 * (column.other > 0.5) + 1.5 * (column.recurring < RECURRING) + 0.1 * (column.distinct == 2)
+    return 3 * _named(column.name, LABELS) + column.filled / max(1, body.filled) - against
 
 
 def _named(name: str, hints: Sequence[str]) -> float:
@@ -120,10 +132,15 @@ def _named(name: str, hints: Sequence[str]) -> float:
 
 def _described(columns: Sequence[Column]) -> str:
     def one(column: Column) -> str:
-        values = "empty" if not column.filled else f"{column.distinct} values in {column.filled} rows"
-        return f"{column.name!r} has {values}" if column.filled else f"{column.name!r} is empty"
+        values = "1 value" if column.distinct == 1 else f"{column.distinct:,} values"
+        return (
+            f"{column.name[:40]!r} has {values} in {column.filled:,} rows"
+            if column.filled
+            else f"{column.name!r} is empty"
+        )
 
-    return "; ".join(one(column) for column in columns[:6]) or "there is one column only"
+    more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
+    return "; ".join(one(column) for column in columns[:SHOWN]) + more or "there is one column only"
 
 
 def _fix(columns: Sequence[Column]) -> str:

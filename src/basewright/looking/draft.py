@@ -20,10 +20,11 @@ from basewright.looking import seen as seeing
 from basewright.looking.bases import Base
 from basewright.looking.columns import counts
 from basewright.looking.seen import LeftOut, Row, Seen
-from basewright.records import Layout, ModelCard, Task, record
+from basewright.records import Item, Layout, ModelCard, Progress, Task, record, silent
 from basewright.text import encode, layout
 from basewright.text.tokenizer import Tokenizer
 
+STEPS = ("steps: rows read", "steps: tokens counted", "steps: near-duplicates found")
 ITEMS = 400
 """Rows held out to choose on, and as many to test on: 95 % intervals of about 5 points either way."""
 MOST_SHARE = 0.25
@@ -60,18 +61,23 @@ class Draft:
     """Whether a recipe can read the data itself; else its rows are written anew."""
 
 
-def draft(path: Path, name: str, text: str | None = None, label: str | None = None) -> tuple[Draft, list[Row]]:
+def draft(
+    path: Path, name: str, text: str | None = None, label: str | None = None, progress: Progress = silent
+) -> tuple[Draft, list[Row]]:
     """A recipe's settings for the data at `path`, and the rows it is about; the task is made once, to see that it can.
 
     Raises `DataError` for data that is no task, `DoesNotFit` where no model here can take it.
     """
     found, rows = seeing.look(path.name, table.read(path), text, label)
+    progress(STEPS[0], 1, len(STEPS))
     form = Layout(prompt=_prompt(found.text, found.label), separator="\n\n")
     found, rows, taken = _taken(found, rows, form)
-    able = {base.model: bases.here()[base.model] for base in taken if not base.why_not}
+    progress(STEPS[1], 2, len(STEPS))
+    able = [card for card in bases.here().values() if card.id in {base.model for base in taken if not base.why_not}]
     share = round(max(0.02, min(MOST_SHARE, ITEMS / len(rows))), 2)
     task = _task(name, rows, form, share)
-    shots = _shots(task, list(able.values()))
+    progress(STEPS[2], 3, len(STEPS))
+    shots = _shots(task, able)
     parts = {"train": len(task.train), "choose": len(task.choose), "test": len(task.test)}
     drafted = Draft(
         name=name,
@@ -142,17 +148,16 @@ def _shots(task: Task, cards: Sequence[ModelCard]) -> int:
     shots = min(MOST_SHOTS, max(FEWEST_SHOTS, len(task.labels)))
     for card in cards:
         tokenizer = bases.tokenizer_of(card)
-        while shots and _longest(task, tokenizer, shots) > card.context:
+        items = sorted((*task.choose, *task.test), key=lambda item: len(tokenizer.ids(item.text)))[-LONGEST:]
+        while shots and _longest(replace(task, shots=shots), items, tokenizer) > card.context:
             shots -= 1
     return shots
 
 
-def _longest(task: Task, tokenizer: Tokenizer, shots: int) -> int:
-    """Tokens of the longest few-shot prompt with its label, among the held-out items that are longest by themselves."""
-    items = sorted((*task.choose, *task.test), key=lambda item: len(tokenizer.ids(item.text)))[-LONGEST:]
-    prompts = classify.prompts(replace(task, shots=shots), items, few_shot=True)
+def _longest(task: Task, items: Sequence[Item], tokenizer: Tokenizer) -> int:
+    """Tokens of the longest few-shot prompt with its label."""
     label = max(len(tokenizer.ids(layout.target(label))) for label in task.labels)
-    return max(len(encode.prompt(tokenizer, prompt)) for prompt in prompts) + label
+    return max(len(encode.prompt(tokenizer, one)) for one in classify.prompts(task, items, few_shot=True)) + label
 
 
 def _as_they_are(path: Path, found: Seen, rows: Sequence[Row]) -> bool:
@@ -211,8 +216,7 @@ def _settings(made: Draft, form: Layout, share: float, shots: int) -> tuple[Sett
         Setting(
             key="prove.forgetting",
             value=1.0,
-            why="a classifier need not write prose: its loss on general text may double; the default, 0.1, "
-            "is for models that go on writing",
+            why="a classifier need not write prose: loss on general text may double; 0.1 is for models that do",
         ),
     )
 
@@ -220,12 +224,12 @@ def _settings(made: Draft, form: Layout, share: float, shots: int) -> tuple[Sett
 def _columns(made: Draft) -> list[Setting]:
     """Named where the recipe reads the data itself and they are not called as it expects."""
     seen = made.seen
-    if not made.as_they_are or (seen.text, seen.label) == data_rows.COLUMNS:
-        return []
-    return [
+    both = (
         Setting(key="task.text", value=seen.text, why=seen.text_why),
         Setting(key="task.label", value=seen.label, why=seen.label_why),
-    ]
+    )
+    expected = zip(both, data_rows.COLUMNS, strict=True)
+    return [one for one, name in expected if made.as_they_are and one.value != name]
 
 
 def _items(count: int, what: str) -> str:

@@ -54,8 +54,9 @@ class Seen:
     text_why: str
     label: str
     label_why: str
-    also: tuple[str, ...]
-    """Other columns that could be the label."""
+    also_text: tuple[str, ...]
+    also_label: tuple[str, ...]
+    """Other columns that could be it."""
     labels: dict[str, int]
     characters: Spread
     languages: dict[str, float]
@@ -87,7 +88,8 @@ def look(file: str, table: Table, text: str | None = None, label: str | None = N
             text_why=found.why_text,
             label=found.label,
             label_why=found.why_label,
-            also=found.also,
+            also_text=found.also_text,
+            also_label=found.also_label,
             labels=dict(everything),
             characters=spread([len(text) for text in texts]),
             languages=dict(language.languages(texts)),
@@ -145,7 +147,7 @@ def _require_task(file: str, found: Found, rows: Sequence[Row], left_out: Sequen
         return
     gone = "; ".join(f"{len(one.places)} rows {one.why}" for one in left_out)
     what = "no row is left" if not rows else f"only one label is left, {next(iter(labels))!r}"
-    other = f"; another column may be the label: {', '.join(found.also)}" if found.also else ""
+    other = f"; another column may be the label: {', '.join(found.also_label)}" if found.also_label else ""
     raise DataError(
         f"{file} is no task yet, with {found.text!r} as the text and {found.label!r} as the label: {what}"
         + (f" ({gone})" if gone else "")

@@ -130,8 +130,8 @@ def _json(name: str, text: str) -> Table | None:
 def _listed(name: str, value: Any) -> tuple[list[tuple[str, Any]], str]:
     if isinstance(value, dict):
         lists = [value[key] for key in NAMES_OF_LISTS if isinstance(value.get(key), list)]
-        if not lists and all(isinstance(one, str | int | float | None) for one in value.values()):
-            return [("line 1", value)], "JSON lines"
+        if not lists and len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
+            return [(f"entry {key!r}", one) for key, one in value.items()], "JSON, an entry a row"
         if len(lists) != 1:
             raise DataError(
                 f"{name} is one JSON object and not a list of rows", fix='write it as [{"text": "…", "label": "…"}, …]'
@@ -152,13 +152,15 @@ def _objects(name: str, found: Sequence[tuple[str, Any]], form: str) -> Table:
 
 
 def _flat(name: str, place: str, value: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Keys of inner objects as `outer.inner`; numbers and truth values in the words of JSON."""
+    """Keys of inner objects as `outer.inner`, a list of values as one cell, numbers as JSON writes them; a list of
+    objects is no cell."""
     for key, one in value.items():
         if isinstance(one, dict) and above.count(".") < 3:
             yield from _flat(name, place, one, f"{above}{key}.")
         elif isinstance(one, list):
             _refuse_turns(name, place, key, one)
-            yield f"{above}{key}", "; ".join(str(part) for part in one)
+            if not any(isinstance(part, dict | list) for part in one):
+                yield f"{above}{key}", "; ".join(str(part) for part in one)
         else:
             yield f"{above}{key}", one if isinstance(one, str) else "" if one is None else json.dumps(one)
 

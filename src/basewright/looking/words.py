@@ -10,6 +10,7 @@ from basewright.looking.draft import Draft, Setting
 from basewright.looking.language import UNSURE
 
 SHOWN = 3
+WIDTH = 120
 UNEQUAL = 10
 """The largest label has so many times the rows of the smallest: worth a line."""
 
@@ -27,14 +28,18 @@ def _found(draft: Draft) -> Iterator[tuple[str, str]]:
     if seen.ignored:
         yield "", f"not read: {_some(seen.ignored)}"
     half = f"half have {size.median:,} characters or fewer, the longest {size.most:,}"
-    yield "Text", f"{seen.text!r}, {seen.text_why}; {half}"
-    yield "Label", f"{seen.label!r}, {seen.label_why}" + (f"; could also be {_some(seen.also)}" if seen.also else "")
+    yield "Text", f"{seen.text!r}, {seen.text_why}; {half}{_also(seen.also_text)}"
+    yield "Label", f"{seen.label!r}, {seen.label_why}{_also(seen.also_label)}"
     yield "Labels", _labels(seen.labels)
     yield "Language", _languages(seen.languages)
     for base in draft.bases:
         yield "Tokens", _tokens(base)
     near = f"{draft.near_duplicates:,} are near-duplicates, kept on one side of the split"
     yield "Alike", f"{seen.repeated:,} repeat another's text and count once; {near}"
+
+
+def _also(columns: Sequence[str]) -> str:
+    return f"; could also be {_some(columns)}" if columns else ""
 
 
 def _tokens(base: Base) -> str:
@@ -58,8 +63,12 @@ def _languages(languages: dict[str, float]) -> str:
 
 def _concerns(draft: Draft) -> Iterator[str]:
     seen = draft.seen
-    for name, other, why in seen.slips:
+    for name, other, why in seen.slips[:SHOWN]:
         yield f"label {name!r} may be {other!r} ({why}); correct it in the data if so"
+    if len(seen.slips) > SHOWN:
+        yield f"{len(seen.slips) - SHOWN} more labels are much like another"
+    if sum(";" in name or "|" in name for name in seen.labels) * 2 > len(seen.labels):
+        yield "labels look like lists of several: a row here has one"
     counts = list(seen.labels.values())
     if counts[0] >= UNEQUAL * counts[-1]:
         right = f"answering {next(iter(seen.labels))!r} always is right in {counts[0] / seen.kept:.0%}"
@@ -97,8 +106,15 @@ def toml(draft: Draft, data: str, command: str) -> str:
         if head != section:
             section = head
             lines += ["", f"[{head}]"]
-        lines.append(f"{f'{key} = {value(setting.value)}':<38} # {_line(setting.why)}")
+        lines += _setting(key, setting)
     return "\n".join(lines) + "\n"
+
+
+def _setting(key: str, setting: Setting) -> list[str]:
+    """The reason behind the value, or above it where the line grew too long."""
+    plain, why = f"{key} = {value(setting.value)}", _line(setting.why)
+    line = f"{plain:<38} # {why}"
+    return [line] if len(line) <= WIDTH else [f"# {why}", plain]
 
 
 def _anew(draft: Draft) -> str:
