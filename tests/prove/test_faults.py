@@ -381,7 +381,7 @@ def packed(change: Callable[[Packed], Packed]) -> Fault:
 
 def leaking_attention(world: World) -> None:
     real = attention._runs
-    world.patch.setattr(attention, "_runs", lambda lengths: real([sum(lengths)]))
+    world.patch.setattr(attention, "_runs", lambda lengths: real((sum(lengths),)))
 
 
 def attention_of_pairs(world: World) -> None:
@@ -390,7 +390,7 @@ def attention_of_pairs(world: World) -> None:
 
     def runs(lengths: Any) -> Any:
         half = len(lengths) // 2
-        joined = [*lengths[: half - 1], sum(lengths[half - 1 : half + 2]), *lengths[half + 2 :]]
+        joined = (*lengths[: half - 1], sum(lengths[half - 1 : half + 2]), *lengths[half + 2 :])
         return real(joined if len(lengths) > 2 else lengths)
 
     world.patch.setattr(attention, "_runs", runs)

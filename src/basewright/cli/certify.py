@@ -26,9 +26,7 @@ LABELS = 12
 @click.option("--test", "held", type=click.Path(path_type=Path), help="Rows to be tested on: none may be in DATA.")
 @click.option("--shape", type=click.Choice(SHAPES), help="What the rows are; recognised if left out.")
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="What a field is called in DATA.")
-@click.option(
-    "--layout", help="How a row becomes text: 'Clause: {text}\\\\nKind:', or with {prompt}; \\\\n is a new line."
-)
+@click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}; \\n is a new line.")
 @click.option(
     "--long",
     type=click.Choice(("refuse", "cut", "split")),
