@@ -59,8 +59,10 @@ def test_cross_entropy_of_what_is_never_predicted_is_finite() -> None:
     assert kernels.cross_entropy(hidden, weight, torch.tensor([1]), 8).item() == pytest.approx(600.0)
 
 
+@pytest.mark.parametrize("pays", [True, False])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_lora_linear(kind: torch.dtype) -> None:
+def test_lora_linear(monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, pays: bool) -> None:
+    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: pays)
     x, weight, down, up = tensors((2, 9, 16), (24, 16), (4, 16), (24, 4))
     weight = weight.to(kind).double()
     compare(
@@ -91,6 +93,18 @@ def test_rms_norm(kind: torch.dtype) -> None:
         tensors((2, 5, 16), (16,)),
         [kind, kind],
         LIMIT[kind],
+    )
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_attention_in_float32_of_what_is_kept_in_bfloat16(monkeypatch: pytest.MonkeyPatch, pays: bool) -> None:
+    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: pays)
+    compare(
+        lambda q, k, v: kernels.causal_attention(q, k, v, 0.3, 0.0),
+        lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3, enable_gqa=True),
+        tensors((2, 4, 9, 8), (2, 2, 9, 8), (2, 2, 9, 8)),
+        [torch.bfloat16] * 3,
+        LIMIT[torch.bfloat16],
     )
 
 

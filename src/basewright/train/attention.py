@@ -1,22 +1,27 @@
-"""Attention that never crosses the border of a segment, and pays nothing for padding, on any device.
+"""Attention that never crosses the border of a segment, and pays next to nothing for padding, on any device.
 
 Registered with transformers under a name, so every architecture that uses its attention interface can run packed
-rows. A packed row is (1, N) tokens with the segments' lengths; each segment is one causal call of
-scaled_dot_product_attention, and equal neighbours share one call.
+rows. A packed row is (1, N) tokens with the segments' lengths; neighbours of about the same length share one causal
+call, padded on the right, where causality hides it: what is padded sees, and is not seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
+from basewright.train import kernels
+
 NAME = "basewright_segments"
+BUCKET = 16
+"""Lengths that differ by less share a call: a call costs as much as some hundred short tokens."""
+PADDED_UP_TO = 128
+"""Longer segments are never padded: their call costs little beside what it computes."""
 
 
 def install() -> None:
@@ -43,25 +48,67 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """query (1, heads, N, head_dim), key and value (1, kv_heads, N, head_dim) → (1, N, heads, head_dim)."""
     out = []
-    for start, count, length in _runs(segment_lengths):
-        q, k, v = (_segments(x, start, count, length) for x in (query, key, value))
-        attended = functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
-        )
-        out.append(attended.transpose(1, 2).reshape(1, count * length, q.shape[1], q.shape[3]))
+    for run in _runs(tuple(segment_lengths)):
+        q, k, v = (_segments(x, run) for x in (query, key, value))
+        attended = kernels.causal_attention(q, k, v, scaling, dropout)
+        out.append(_joined(attended, run))
     return torch.cat(out, dim=1), None
 
 
-def _segments(x: torch.Tensor, start: int, count: int, length: int) -> torch.Tensor:
-    """(1, heads, N, head_dim) → (count, heads, length, head_dim) for `count` equal segments from `start`."""
-    heads, dim = x.shape[1], x.shape[3]
-    return x[0, :, start : start + count * length].reshape(heads, count, length, dim).transpose(0, 1)
+class Run(NamedTuple):
+    """Neighbouring segments that share a call."""
+
+    start: int
+    lengths: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def even(self) -> bool:
+        return len(set(self.lengths)) == 1
 
 
-def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(start, how many, length) of neighbouring segments of equal length."""
-    start = 0
-    for length, group in groupby(lengths):
-        count = len(list(group))
-        yield start, count, length
-        start += count * length
+def _segments(x: torch.Tensor, run: Run) -> torch.Tensor:
+    """(1, heads, N, head_dim) → (segments, heads, longest, head_dim); a shorter one is padded with its last token."""
+    if run.even:
+        part = x[0, :, run.start : run.start + sum(run.lengths)]
+        return part.reshape(x.shape[1], len(run.lengths), run.longest, x.shape[3]).transpose(0, 1)
+    index_SL, _ = _places(run, x.device)
+    return x[0, :, index_SL].transpose(0, 1)
+
+
+def _joined(attended: torch.Tensor, run: Run) -> torch.Tensor:
+    """(segments, heads, longest, head_dim) → (1, tokens, heads, head_dim), without what was padded."""
+    flat = attended.transpose(1, 2).flatten(0, 1)
+    return (flat if run.even else flat[_places(run, attended.device)[1]])[None]
+
+
+@lru_cache(maxsize=64)
+def _places(run: Run, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where each place of the padded segments is in the row, (S, L), and where each token is among those places."""
+    lengths_S1 = torch.tensor(run.lengths, device=device)[:, None]
+    at_L = torch.arange(run.longest, device=device)
+    starts_S1 = run.start + lengths_S1.cumsum(0) - lengths_S1
+    return starts_S1 + torch.minimum(at_L, lengths_S1 - 1), (at_L < lengths_S1).flatten().nonzero()[:, 0]
+
+
+@lru_cache(maxsize=64)
+def _runs(lengths: tuple[int, ...]) -> tuple[Run, ...]:
+    return tuple(_grouped(lengths))
+
+
+def _grouped(lengths: tuple[int, ...]) -> Iterator[Run]:
+    """Runs of equal lengths, and of short ones that fall into one bucket."""
+    start, group = 0, list(lengths[:1])
+    for length in lengths[1:]:
+        if length != group[0] and not (_bucket(length) == _bucket(group[0]) and length <= PADDED_UP_TO):
+            yield Run(start, tuple(group))
+            start, group = start + sum(group), []
+        group.append(length)
+    yield Run(start, tuple(group))
+
+
+def _bucket(length: int) -> int:
+    return (length - 1) // BUCKET

@@ -6,6 +6,7 @@ N tokens · D width · F feed-forward · K supervised tokens · V vocabulary · 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class _CrossEntropy(torch.autograd.Function):
         ctx: Any, hidden_KD: torch.Tensor, weight_VD: torch.Tensor, target_K: torch.Tensor, chunk: int
     ) -> torch.Tensor:
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
-        cast = _computed_in(hidden_KD)
+        cast = _multiplied_in(_kept_in(hidden_KD), hidden_KD.device.type)
         weight = weight_VD.to(cast)
         grad_KD = torch.empty_like(hidden_KD) if needs_hidden else None
         grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
@@ -46,7 +47,7 @@ class _CrossEntropy(torch.autograd.Function):
                     continue
                 slope_CV = logs_CV.exp_().scatter_add_(1, target_C1, logs_CV.new_full(target_C1.shape, -1.0)).to(cast)
                 if grad_KD is not None:
-                    grad_KD[here] = slope_CV @ weight
+                    grad_KD[here] = (slope_CV @ weight).to(grad_KD.dtype)
                 if grad_VD is not None:
                     grad_VD += slope_CV.T @ hidden_CD
         ctx.save_for_backward(grad_KD, grad_VD)
@@ -64,9 +65,25 @@ class _CrossEntropy(torch.autograd.Function):
         )
 
 
-def _computed_in(x: torch.Tensor) -> torch.dtype:
+def _kept_in(x: torch.Tensor) -> torch.dtype:
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _multiplied_in(kept: torch.dtype, device: str) -> torch.dtype:
+    """What is kept in bfloat16 is multiplied in float32 where that is faster; casts are small beside a product."""
+    return torch.float32 if kept == torch.bfloat16 and device == "cpu" and not bfloat16_pays() else kept
+
+
+@cache
+def bfloat16_pays() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32: not every one that knows how to.
+
+    AMX does, and AMD's AVX512-BF16 at twice the rate; Intel's without AMX reaches 85 GFLOP/s where float32 reaches 148
+    (`docs/tuning.md`). Facts of the processor and no measurement, so that every run on it rounds alike.
+    """
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("amx_bf16") or (known.get("avx512_bf16") and "AMD" in str(known.get("cpu_name"))))
 
 
 def lora_linear(
@@ -84,27 +101,65 @@ class _LoraLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, weight_OD: torch.Tensor, down_RD: torch.Tensor, up_OR: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        cast = _computed_in(x)
-        x_ND = x.to(cast).flatten(0, -2)
+        kept = _kept_in(x)
+        cast = _multiplied_in(kept, x.device.type)
+        kept_ND = x.to(kept).flatten(0, -2)
         with torch.autocast(x.device.type, enabled=False):
+            x_ND = kept_ND.to(cast)
             out_NO = x_ND @ weight_OD.to(cast).T
             low_NR = x_ND @ down_RD.to(cast).T
             out_NO.addmm_(low_NR, up_OR.to(cast).T, alpha=scale)
-        ctx.save_for_backward(x_ND, weight_OD, down_RD, up_OR, low_NR)
+        ctx.save_for_backward(kept_ND, weight_OD, down_RD, up_OR, low_NR)
         ctx.scale = scale
-        return out_NO.view(*x.shape[:-1], -1)
+        return out_NO.to(kept).view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x_ND, weight_OD, down_RD, up_OR, low_NR = ctx.saved_tensors
-        grad_NO, cast = grads[0].flatten(0, -2), x_ND.dtype
+        kept_ND, weight_OD, down_RD, up_OR, low_NR = ctx.saved_tensors
+        cast = low_NR.dtype
+        grad_NO, x_ND = grads[0].flatten(0, -2).to(cast), kept_ND.to(cast)
         grad_NR = (grad_NO @ up_OR.to(cast)).mul_(ctx.scale)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad_NO @ weight_OD.to(cast)).addmm_(grad_NR, down_RD.to(cast)).view(*grads[0].shape[:-1], -1)
+            grad_ND = (grad_NO @ weight_OD.to(cast)).addmm_(grad_NR, down_RD.to(cast))
+            grad_x = grad_ND.to(kept_ND.dtype).view(*grads[0].shape[:-1], -1)
         grad_RD = (grad_NR.T @ x_ND).to(down_RD.dtype)
         grad_OR = (grad_NO.T @ low_NR).to(up_OR.dtype).mul_(ctx.scale)
         return grad_x, None, grad_RD, grad_OR, None
+
+
+def causal_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float | None, dropout: float
+) -> torch.Tensor:
+    """Causal attention of q (S, heads, L, head_dim) over k, v (S, kv_heads, L, head_dim), shaped as q."""
+    cast = _multiplied_in(q.dtype, q.device.type)
+    if cast != q.dtype and not dropout:
+        return _apply(_WideAttention, q, k, v, q.shape[-1] ** -0.5 if scale is None else scale)
+    return functional.scaled_dot_product_attention(
+        q, k, v, is_causal=True, scale=scale, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+class _WideAttention(torch.autograd.Function):
+    """What a CPU's scaled_dot_product_attention calls, computed in float32 and kept as it came."""
+
+    @staticmethod
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        wide, logsumexp = flash(q.float(), k.float(), v.float(), 0.0, True, scale=scale)
+        out: torch.Tensor = wide.to(q.dtype)
+        ctx.save_for_backward(q, k, v, out, logsumexp)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        q, k, v, out, logsumexp = ctx.saved_tensors
+        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        wide = flash(
+            grads[0].float(), q.float(), k.float(), v.float(), out.float(), logsumexp, 0.0, True, scale=ctx.scale
+        )
+        return *(grad.to(q.dtype) for grad in wide), None
 
 
 def swiglu(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
@@ -136,7 +191,8 @@ class _RMSNorm(torch.autograd.Function):
         wide = x.float()
         inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight_D, inverse)
-        return weight_D * (wide * inverse).to(x.dtype)
+        out: torch.Tensor = weight_D * (wide * inverse).to(x.dtype)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
