@@ -14,9 +14,13 @@ from basewright.errors import ModelFileError, UsageError
 from basewright.records import Item, Layout, Piece
 from basewright.text import encode, layout
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
+from tests.convert.stories260k import stories260k
 from tests.models import END, tiny_tokenizer
+from tests.real import rows as real
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "data" / "contract-clauses.jsonl"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "data" / "contract-clauses.jsonl"
+FOUNDLINGS = ROOT / "src" / "basewright" / "foundlings"
 anything = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -127,23 +131,45 @@ def test_a_layout_leaves_the_space_to_the_answer(prompt: str) -> None:
 @given(prompt=anything, target=anything)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_one_turn_of_pieces_is_the_example_there_always_was(tokenizer: Tokenizer, prompt: str, target: str) -> None:
-    context, continuation = encode.pair(tokenizer, prompt, target)
-    supervised = [*continuation, tokenizer.eos_id]
-    old = encode.Encoded((*context, *supervised), (False,) * len(context) + (True,) * len(supervised))
+    old = old_example(tokenizer, prompt, target)
     assert encode.example(tokenizer, prompt, target) == old
     pieces = (Piece(text=prompt, learned=False), Piece(text=target, learned=True))
     assert encode.pieces(tokenizer, layout.example(pieces)) == old
 
 
-def test_real_labelled_rows_have_the_ids_they_had(tokenizer: Tokenizer) -> None:
-    """Golden: the function of before, on the rows of the project's own example."""
-    plain = Layout(prompt="Clause: {text}\nKind:", separator="\n\n")
-    for item in rows.read(EXAMPLES)[:300]:
-        text, label = f"Clause: {item.text}\nKind:", " " + item.label
-        context, continuation = encode.pair(tokenizer, text, label)
-        one = encode.pieces(tokenizer, layout.labelled(plain, item))
-        assert one.ids == (*context, *continuation, tokenizer.eos_id)
-        assert one.mask == (False,) * len(context) + (True,) * (len(continuation) + 1)
+def old_example(tokenizer: Tokenizer, context: str, continuation: str) -> encode.Encoded:
+    """Golden: how an example was encoded before there were pieces, word for word."""
+    spaces = len(context) - len(context.rstrip())
+    if spaces:
+        context, continuation = context[:-spaces], context[-spaces:] + continuation
+    head, ids = encode.start(tokenizer), tokenizer.ids
+    if not context:
+        left, right = head or [tokenizer.eos_id], ids(continuation)
+    else:
+        alone, whole = ids(context), ids(context + continuation)
+        border = len(alone)
+        if continuation and border >= len(whole):
+            border = max(0, len(whole) - 1)
+        left, right = head + whole[:border] or [tokenizer.eos_id], whole[border:]
+    supervised = [*right, tokenizer.eos_id]
+    return encode.Encoded(ids=tuple(left + supervised), mask=(False,) * len(left) + (True,) * len(supervised))
+
+
+@pytest.mark.parametrize("model", ["foundling-prose", "foundling-code", "stories260K"])
+@pytest.mark.parametrize("name", ["contract clauses", "banking77", "CUAD"])
+def test_real_labelled_rows_have_the_ids_they_had(tmp_path: Path, model: str, name: str) -> None:
+    """What training and evaluation ask of labelled rows, over byte-level and SentencePiece vocabularies."""
+    tokenizer = open_tokenizer(stories260k(tmp_path) if model == "stories260K" else FOUNDLINGS / model)
+    found = {"banking77": lambda: real.banking77(20, 20), "CUAD": lambda: real.cuad(8, 30)}.get(name)
+    pairs = [(row["text"], row["label"]) for row in found()] if found else []
+    pairs = pairs or [(item.text, item.label) for item in rows.read(EXAMPLES)]
+    for plain in (Layout(prompt="Clause: {text}\nKind:", separator=""), Layout(prompt="{text} =>", separator="")):
+        for text, label in pairs[:400]:
+            item = Item(id="1", text=text, label=label)
+            old = old_example(tokenizer, layout.prompt(plain, text), layout.target(label))
+            assert encode.pieces(tokenizer, layout.labelled(plain, item)) == old
+            asked, answered = encode.pair(tokenizer, layout.prompt(plain, text), layout.target(label))
+            assert (*asked, *answered, tokenizer.eos_id) == old.ids
 
 
 @given(texts=st.lists(anything.filter(str.strip), min_size=1, max_size=4))
