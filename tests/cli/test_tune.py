@@ -10,7 +10,7 @@ import pytest
 
 from basewright.cli.main import run
 from tests.models import tiny_llama
-from tests.walks import rows, write_rows
+from tests.walks import FILLER, KEYS, rows, write_rows
 
 QUICK = ("--effort", "pilot", "--learning-rate", "0.01", "--rank", "4")
 
@@ -62,7 +62,30 @@ def test_an_adapter_is_continued(model: Path, capsys: pytest.CaptureFixture[str]
     assert "--from continues an adapter" in capsys.readouterr().err
 
 
+SHAPES: dict[str, dict[str, Any]] = {
+    "prompt-completion": {"prompt": "Colour of {}?", "completion": " It is {}."},
+    "messages": {"messages": [{"role": "user", "content": "Say {}"}, {"role": "assistant", "content": "{} it is"}]},
+    "text": {"text": "The {} lamp stood by the door, and {} ships came near."},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_of_any_shape_are_learned(model: Path, shape: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*FILLER, *KEYS]
+    rows_of = [json.loads(json.dumps(SHAPES[shape]).replace("{}", f"{a} {b}")) for a in words for b in words[::6]]
+    (model.parent / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    made = tune(capsys, model, "--method", "lora")
+    assert made["record"]["last_loss"] < made["record"]["first_loss"]
+
+
+def test_rows_of_preferences_are_for_another_loss(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"prompt": "Name a colour.", "chosen": " red", "rejected": " seven"}
+    (model.parent / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 2
+    assert "say what is better" in capsys.readouterr().err
+
+
 def test_rows_that_do_not_fit_are_refused_before_any_step(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(model.parent / "rows.jsonl", [*rows(40), {"text": "far " * 600, "label": "warm"}])
     assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 70
-    assert "no row is cut" in capsys.readouterr().err
+    assert "no row is too long" in capsys.readouterr().err

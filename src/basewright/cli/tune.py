@@ -10,9 +10,11 @@ import click
 from basewright.cli import show
 
 if TYPE_CHECKING:
-    from basewright.records import Adapter, Certificate, Checkpoint, Item, Layout, Made, Weights
+    from basewright.data.prepare import Long, Options, Prepared
+    from basewright.records import Adapter, Certificate, Checkpoint, Layout, Made, Weights
     from basewright.store import Store
     from basewright.text.encode import Encoded
+    from basewright.text.tokenizer import Tokenizer
     from basewright.train.effort import Derived
 
 METHODS = ("lora", "rslora", "dora", "pissa", "full")
@@ -22,7 +24,7 @@ POSITIVE = click.IntRange(1)
 
 @click.command()
 @click.argument("model")
-@click.argument("data", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
 @click.option("--method", type=click.Choice(METHODS), default="lora", show_default=True)
 @click.option(
     "--effort", type=click.Choice(EFFORTS), default="standard", show_default=True, help="Sets what is not given below."
@@ -34,16 +36,31 @@ POSITIVE = click.IntRange(1)
 @click.option("--batch-tokens", type=POSITIVE, help="Tokens of an optimizer step.")
 @click.option("--micro-tokens", type=POSITIVE, help="Tokens computed at once; less needs less memory.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="What products are computed in.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="What the frozen base is held in.")
 @click.option("--recompute", is_flag=True, help="Keep less for the gradient and compute it again: slower, smaller.")
-@click.option("--prompt-layout", default="Text: {text}\\nLabel:", show_default=True, help="\\n is a new line.")
+@click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}; \\n is a new line.")
+@click.option(
+    "--long", type=click.Choice(("refuse", "cut", "split")), default="refuse", show_default=True, help="As in certify."
+)
+@click.option("--context", type=click.IntRange(8), help="Tokens of a row at most; the model's own if left out.")
+@click.option("--test", "held", type=click.Path(path_type=Path), help="Rows to be tested on: none may be in DATA.")
 @click.option(
     "--from", "continued", type=click.Path(file_okay=False, path_type=Path), help="Continue the adapter in this folder."
 )
 @show.runs_option
 @show.json_option
-def command(model: str, data: Path, prompt_layout: str, runs: Path, as_json: bool, **options: Any) -> None:
-    """Adapt MODEL, a model of the catalog or a folder, to the rows of DATA: JSON lines or CSV with text and label.
+def command(
+    model: str,
+    data: Path,
+    layout: str | None,
+    long: Long,
+    context: int | None,
+    held: Path | None,
+    runs: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Adapt MODEL, a model of the catalog or a folder, to the rows of DATA, in any form that `certify` reads.
 
     What is not given is derived from the data and printed. Stop it at any time and run it again: it continues.
 
@@ -51,17 +68,21 @@ def command(model: str, data: Path, prompt_layout: str, runs: Path, as_json: boo
     basewright tune foundling-prose examples/data/contract-clauses.jsonl --effort pilot
     basewright tune ./my-model rows.jsonl --method full --epochs 2
     """
-    from basewright.records import Layout
-    from basewright.text import layout as layouts
+    from basewright.data import prepare
+    from basewright.text.tokenizer import open_tokenizer
 
-    layout = layouts.check(Layout(prompt=prompt_layout.replace("\\n", "\n"), separator="\n\n"))
     store = show.open_store(runs)
     base = _base(model, store)
-    rows, items = _rows(data, layout, base)
+    tokenizer = open_tokenizer(base.folder / "model")
+    room = min(context or base.record.card.context, base.record.card.context)
+    wanted = prepare.Options(layout=layout and layout.replace("\\n", "\n"), long=long)
+    prepared = _prepared(data, wanted, tokenizer, room)
+    tested = None if held is None else _prepared(held, wanted, tokenizer, room)
+    certificate = _certificate(store, base, prepared, tested, room)
+    rows = prepare.encoded(prepared.taught, tokenizer)
     derived = _derived(base, rows, **options)
     (click.echo if not as_json else show.hint)(_table(derived))
-    certificate = _certificate(store, base, layout, items, derived)
-    made, found = _tuned(store, base, certificate, rows, layout, derived, options["continued"])
+    made, found = _tuned(store, base, certificate, rows, _layout(prepared), derived, options["continued"])
     plain = {"id": made.id, "folder": str(made.folder), "settings": derived.values, "record": made.record}
     show.result(_text(made, found), plain, as_json)
 
@@ -79,14 +100,30 @@ def _base(model: str, store: Store) -> Made[Weights]:
     return made
 
 
-def _rows(data: Path, layout: Layout, base: Made[Weights]) -> tuple[list[Encoded], list[Item]]:
-    from basewright.data import rows, split
-    from basewright.text.tokenizer import open_tokenizer
-    from basewright.train import tune
+def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> Prepared:
+    """The rows of a file or folder as what is taught, each accounted for.
 
-    items, ledger = split.deduplicate(rows.read(data))
-    show.hint(f"Data      {ledger.read:,} rows of text and label, {ledger.duplicates:,} duplicates left out")
-    return tune.examples(items, layout, open_tokenizer(base.folder / "model")), items
+    Raises `UsageError` for rows that say which answer is better: no loss here learns from that.
+    """
+    from basewright.data import files, prepare
+    from basewright.errors import UsageError
+
+    found = prepare.prepare(files.read(path), tokenizer, room, options)
+    if found.shape in ("preference", "kto"):
+        raise UsageError(
+            f"{found.name} holds rows of the shape {found.shape}, which say what is better and not what to write",
+            fix="give rows of text, prompt and completion, conversations, or text and label",
+        )
+    fates = ", ".join(f"{fate.rows:,} {fate.what}" for fate in found.ledger.fates)
+    show.hint(f"Data      {found.name}: {found.ledger.read:,} rows, {found.shape}; {fates}")
+    return found
+
+
+def _layout(prepared: Prepared) -> Layout:
+    """What is saved with the result: how it is to be asked."""
+    from basewright.records import Layout
+
+    return Layout(prompt=prepared.layout.replace("{prompt}", "{text}"), separator="\n\n")
 
 
 def _derived(base: Made[Weights], rows: list[Encoded], *, method: Any, effort: Any, **options: Any) -> Derived:
@@ -118,30 +155,23 @@ def _adapter_folder(path: Path) -> Path:
 
 
 def _certificate(
-    store: Store, base: Made[Weights], layout: Layout, items: list[Item], derived: Derived
+    store: Store, base: Made[Weights], prepared: Prepared, tested: Prepared | None, room: int
 ) -> Made[Certificate]:
     """Raises `Refused` where a check failed."""
-    from basewright import checks
     from basewright.prove import certificate
-    from basewright.records import Certificate, Ledger, Task
+    from basewright.records import Certificate
     from basewright.store import digest
 
-    version = digest([items, layout])[:16]
-    ledger = Ledger(read=len(items), used=len(items), duplicates=0, near_duplicates=0, duplicate_examples=())
-    task = Task(
-        name="rows", version=version, kind="classify", labels=tuple(sorted({item.label for item in items})),
-        layout=layout, shots=0, train=tuple(items), choose=(), test=(), ledger=ledger,
-    )  # fmt: skip
-    micro = derived.train.micro_tokens
+    card = base.record.card
     made, _ = store.make(
         "certificate",
-        {"rows": version, "micro_tokens": micro},
+        {"data": digest([prepared.taught, prepared.ledger, room]), "test": digest(tested.taught) if tested else None},
         Certificate,
-        lambda _: certificate.certify(base, task, items, micro),
+        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested),
         parents=(base.id,),
     )
     record = made.record
-    checks.require(record.checks, fix="correct the rows that are named, then run the same command again")
+    certificate.require(record)
     show.hint(
         f"Certified {record.rows:,} rows, {record.tokens:,} tokens, {record.supervised_tokens:,} of them learned; "
         f"{len(record.checks)} checks passed"
