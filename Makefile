@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check slow extras format clean
+.PHONY: demo test check slow browser extras format clean
 
 demo: $(READY)
 	$(BIN)/basewright build examples/contract-clauses.toml
@@ -14,6 +14,10 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+browser: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks

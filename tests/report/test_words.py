@@ -26,14 +26,14 @@ def test_the_verdict_is_two_sentences(name: str) -> None:
 def test_a_classical_method_that_wins_comes_first_with_the_reason(name: str) -> None:
     first = words.verdict(built(name))[0]
     assert first.startswith(f"{TFIDF}, a classical method, wins")
-    assert "in 312 KiB of memory; prefer the model built here only if" in first
+    assert "of the items to choose on right, in 312 KiB of memory; prefer the model built here only if" in first
     assert ("not provably" in first) == (name == "classical_wins_unproven")
 
 
 def test_a_model_that_passed_the_classical_method_later_claims_nothing_before_both_are_asked_the_same() -> None:
     first = words.verdict(scored(built("classical_wins"), 0.95))[0]
     assert "was ahead when candidates were compared" in first
-    assert "95.0% of other items, so ask both the same ones" in first
+    assert "tuned in full that one has come to 95.0% of other items, so ask both the same ones" in first
 
 
 def scored(made: Built, accuracy: float) -> Built:
@@ -72,6 +72,6 @@ def test_no_score_stands_in_the_column_of_other_items(name: str) -> None:
     made = built(name)
     rows = tables.baselines(made).rows
     tested = [row for row in rows if row[2]]
-    assert [row[0].rsplit(", ", 1)[-1] for row in tested] == ["tuned in full", "few-shot", "Most frequent label"]
+    assert [row[0].rsplit(", ", 1)[-1] for row in tested] == ["tuned in full", "few-shot", "most frequent label"]
     rivals = {one.model for one in made.choice.record.ranked if one.kind == "classical"}
     assert all(row[2] == "" for row in rows if row[0] in rivals)

@@ -34,7 +34,7 @@ def _standing(choice: Choice, one: Standing) -> tuple[str, ...]:
         f"{percent(one.score.low)} to {percent(one.score.high)}" if one.score else "",
         count(len(one.seeds)) if one.seeds else "",
         percent(one.few_shot.value) if one.few_shot else "",
-        count(one.parameters),
+        count(one.parameters) if one.parameters else "",
     )
 
 

@@ -7,7 +7,7 @@ from basewright.choose.lookup import legible
 from basewright.pages.phrases import count, percent, plural
 from basewright.pages.rows import Band, Row, bars, rows, whole
 from basewright.records import Built, Interval
-from basewright.report import words
+from basewright.report import tables, words
 from basewright.stats import intervals
 
 
@@ -23,7 +23,7 @@ def result(built: Built, width: int) -> str:
     ]
     other = f"on {plural(choice.items, 'other item')}"
     for one in choice.ranked:
-        if one.kind == "classical" and one.score and one.model != "majority":
+        if one.kind == "classical" and one.score and one.model != tables.MAJORITY:
             drawn.append(_row(one.model, other, "rival", one.score))
     drawn.sort(key=lambda row: -row.value)
     said = ", ".join(f"{row.name} {row.shown}{f' {row.note}' if row.note == other else ''}" for row in drawn)

@@ -50,6 +50,7 @@ def render(
         "choice": chosen.facts(built.choice.record, measured, price_per_hour),
         "charts": {name: sheet.drawn(partial(chart, built)) for name, chart in DRAWN.items()},
         "masks": [_mask(one.item, one.tokens) for one in built.certificate.record.overlays],
+        "broken": any("\ufffd" in text for one in built.certificate.record.overlays for text, _ in one.tokens),
         "explained": choosing.terms(built.choice.record),
     }
     return sheet.render("report/page.html", {**facts, **_said(built), **_tables(built)})

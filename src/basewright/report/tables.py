@@ -11,6 +11,8 @@ from basewright.pages.sheet import Table
 from basewright.records import Built, Check, Interval, Made
 from basewright.report import words
 
+MAJORITY = "majority"
+"""The rival that always gives the most frequent label."""
 CHECKS = ("Check", "Value", "Limit", "Result", "How")
 
 
@@ -44,14 +46,17 @@ def baselines(built: Built) -> Table:
     choice, proof = legible(built.choice.record), built.proof.record
     pilot = "pilot tuning" if tuned(choice) else "few-shot"
     rows = [(f"{choice.winner}, tuned in full", "", _share(proof.after.accuracy))]
+    always = ""
     for one in choice.ranked:
         shown = _share(one.score) if one.score else ""
         if one.model == choice.winner:
             rows.append((f"{one.model}, {pilot}", shown, ""))
+        elif one.model == MAJORITY:
+            always = shown
         elif one.kind == "classical":
             rows.append((one.model, shown, ""))
     rows.append((f"{choice.winner}, few-shot", _few_shot(built), _share(proof.before.accuracy)))
-    rows.append(("Most frequent label", "", percent(proof.after.majority)))
+    rows.append(("most frequent label", always, percent(proof.after.majority)))
     return Table(head=("Method", "On the items to choose on", "On the test items"), rows=tuple(rows))
 
 
@@ -108,8 +113,12 @@ def forms(built: Built) -> Table:
 
 def parity(built: Built) -> Table:
     """Every check of every converted form."""
-    rows = tuple((words.form(one), *_check(check)) for one in built.converted.record.artifacts for check in one.checks)
-    return Table(head=("Form", *CHECKS), rows=rows)
+    rows = tuple(
+        (f"{words.form(one)}: {name}", *rest)
+        for one in built.converted.record.artifacts
+        for name, *rest in map(_check, one.checks)
+    )
+    return Table(head=CHECKS, rows=rows)
 
 
 def training(built: Built) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from basewright.choose import lookup
 from basewright.choose import words as chosen
 from basewright.choose.lookup import legible
-from basewright.pages.phrases import against, count, joined, part, percent, plural, share, size
+from basewright.pages.phrases import against, count, part, percent, plural, share, size
 from basewright.records import Artifact, Built, Check, Choice, Interval, Scores
 
 KEPT = "general language is kept"
@@ -33,19 +33,20 @@ def _beaten(choice: Choice, after: Scores) -> str:
     rival, base = lookup.strongest(choice), lookup.standing(choice, choice.winner)
     assert rival.score is not None
     assert base.score is not None
-    compared = f"{percent(rival.score.value)} right against {percent(base.score.value)}"
+    pilot = "after its pilot tuning" if lookup.tuned(choice) else "asked few-shot"
+    ahead, now = percent(rival.score.value), percent(after.accuracy.value)
     if after.accuracy.value > rival.score.value:
         return (
-            f"{rival.model}, a classical method, was ahead when candidates were compared, {compared}; tuned in full, "
-            f"{base.model} has come to {percent(after.accuracy.value)} of other items, so ask both the same ones "
-            "before you decide."
+            f"{rival.model}, a classical method, was ahead when candidates were compared, {ahead} right against "
+            f"{percent(base.score.value)} for {base.model} {pilot}; tuned in full that one has come to {now} of other "
+            "items, so ask both the same ones before you decide."
         )
     held = lookup.memory(rival)
     cheap = f", in {size(held)} of memory" if held is not None else ""
     wins = "wins" if lookup.rival_proven(choice) else "wins on these items, though not provably beyond them"
     return (
-        f"{rival.model}, a classical method, {wins}: {compared} for {base.model}{cheap}; prefer the model built here "
-        f"only if {chosen.PREFER}."
+        f"{rival.model}, a classical method, {wins}: {ahead} of the items to choose on right{cheap}; prefer the model "
+        f"built here only if {chosen.PREFER}."
     )
 
 
@@ -70,7 +71,7 @@ def cells(built: Built) -> list[tuple[str, str]]:
     return [
         ("Built on", legible(built.choice.record).winner),
         ("Right on new texts", _within(proof.after.accuracy)),
-        ("Without any training", percent(proof.before.accuracy.value)),
+        ("The same base few-shot", percent(proof.before.accuracy.value)),
         ("Always the most frequent label", percent(proof.after.majority)),
         ("Smallest form", f"{form(smallest)}, {size(smallest.size)}"),
         ("Licence", release.licence),
@@ -174,8 +175,9 @@ def baselines(built: Built) -> list[str]:
 
 
 def skipped(built: Built) -> str:
+    """What could not be checked, and why."""
     left = built.converted.record.skipped
-    return f"Not checked on this machine: {joined(left)}." if left else ""
+    return f"Not checked on this machine: {'; '.join(left)}." if left else ""
 
 
 # --- what stands behind the name of a folded section ----------------------------------------------
