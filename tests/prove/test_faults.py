@@ -162,7 +162,7 @@ def tested_in_other_case(world: World) -> None:
 
 def tested_on_nearly_the_same(world: World) -> None:
     world.rows[3]["prompt"] = f"Tell me this: {ASIDE}, is it true?"
-    world.held = [{"prompt": f"Tell me this: {ASIDE}, is it false?", "completion": "No."}]
+    world.held = [{"prompt": f"Tell me this: {ASIDE}, is it false?", "completion": pairs()[3]["completion"]}]
 
 
 def tested_on_a_copied_sentence(world: World) -> None:

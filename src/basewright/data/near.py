@@ -52,7 +52,8 @@ def deduplicate(rows: Sequence[Row]) -> tuple[list[Row], list[Twin], list[Twin]]
 
 
 def overlap(train: Sequence[Row], held: Sequence[Row]) -> list[Twin]:
-    """Held-out rows that training rows ask already: the same, nearly the same, or with RUN words in a row of it."""
+    """Held-out rows that training rows give away: they ask the same, or with RUN words in a row of it, or nearly the
+    same with nearly the same answer."""
     index = Index()
     for row in train:
         index.add(row, index.sketch(_asked(row)))
@@ -61,7 +62,8 @@ def overlap(train: Sequence[Row], held: Sequence[Row]) -> list[Twin]:
     found = []
     for row in held:
         copied = next((owners[run] for run in _runs(row, common) if run in owners), None)
-        first = copied or next(iter(index.like(index.sketch(_asked(row)))), None)
+        alike = (one for one in index.like(index.sketch(_asked(row))) if _similar(row.answer, one.answer))
+        first = copied or next(alike, None)
         if first is not None:
             found.append(Twin(row, first))
     return found
@@ -103,13 +105,17 @@ class Index:
 def _same(first: Row, second: Row) -> bool:
     """Nearly equal in what is asked and in what is answered: another label makes another row."""
     return (first.desirable, len(first.turns)) == (second.desirable, len(second.turns)) and all(
-        _jaccard(shingles(a), shingles(b)) >= SIMILAR
+        _similar(a, b)
         for a, b in (
             (first.asked, second.asked),
             (first.answer, second.answer),
             (first.rejected or "", second.rejected or ""),
         )
     )
+
+
+def _similar(first: str, second: str) -> bool:
+    return _jaccard(shingles(first), shingles(second)) >= SIMILAR
 
 
 def _jaccard(first: set[str], second: set[str]) -> float:

@@ -10,6 +10,7 @@ from basewright.data import near
 from basewright.data.prepare import Prepared
 from basewright.data.rows import normal
 from basewright.data.shapes import Row
+from basewright.data.split import RUN
 from basewright.prove.row_checks import counted
 from basewright.records import Check
 
@@ -42,7 +43,7 @@ def data_checks(data: Prepared, held: Prepared | None) -> list[Check]:
             counted(
                 UNSEEN,
                 [f"{twin.row.where} and {twin.first.where}" for twin in twins],
-                "held-out rows that are in training too: the same, nearly, or with 13 words in a row in common",
+                f"held-out rows that ask what a training row asks: the same, {RUN} words of it, or nearly, and its answer",
             )
         )
     return checks
