@@ -43,7 +43,7 @@ def data_checks(data: Prepared, held: Prepared | None) -> list[Check]:
             counted(
                 UNSEEN,
                 [f"{twin.row.where} and {twin.first.where}" for twin in twins],
-                f"held-out rows that ask what a training row asks: the same, {RUN} words of it, or nearly, and its answer",
+                f"held-out rows that ask the same as a training row, {RUN} words of it, or nearly it and its answer",
             )
         )
     return checks

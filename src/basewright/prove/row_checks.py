@@ -1,6 +1,6 @@
 """Checks of rows from their token ids and masks alone: what is learned, where it stops, how it starts, that it fits.
 
-What should be there is worked out from the text of the examples by decoding, not by encoding a second time.
+What should be there is worked out from the text of the examples by decoding, turn by turn.
 """
 
 from __future__ import annotations
