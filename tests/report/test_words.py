@@ -22,6 +22,13 @@ def test_the_verdict_is_two_sentences(name: str) -> None:
     assert all(sentence.endswith(".") and "  " not in sentence for sentence in said)
 
 
+def test_a_winner_is_named_with_its_confidence_and_a_tie_as_one() -> None:
+    first = words.verdict(built("winner_of_two"))[0]
+    assert first.startswith("Take pythia-410m: with 95% confidence it is 0.8 to 4.6 points ahead of opt-350m")
+    assert words.verdict(built("not_separated"))[0].startswith("No proven winner: take ")
+    assert words.verdict(built("one_candidate"))[0].startswith("Take gpt2: it was the only candidate")
+
+
 @pytest.mark.parametrize("name", ["classical_wins", "classical_wins_unproven"])
 def test_a_classical_method_that_wins_comes_first_with_the_reason(name: str) -> None:
     first = words.verdict(built(name))[0]

@@ -24,8 +24,15 @@ def asked(built: Built) -> str:
 def verdict(built: Built) -> list[str]:
     """Two sentences: what to build on, a classical method first where it wins; and what tuning it gave."""
     choice, after = legible(built.choice.record), built.proof.record.after
-    first = _beaten(choice, after) if choice.beaten_by else chosen.verdict(choice)[0]
-    return [first, _result(built)]
+    return [_beaten(choice, after) if choice.beaten_by else _taken(choice), _result(built)]
+
+
+def _taken(choice: Choice) -> str:
+    """What to build on and how sure that is; where nothing is proven, that."""
+    said = chosen.verdict(choice)
+    if choice.verdict == "winner" and lookup.against_models(choice):
+        return f"Take {choice.winner}: w{said[1].removeprefix('W')}"
+    return said[0]
 
 
 def _beaten(choice: Choice, after: Scores) -> str:
