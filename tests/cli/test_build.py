@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from basewright.cli.main import run
+from tests.pages.reading import Read
 from tests.walks import prepare
 
 
@@ -54,10 +55,14 @@ def test_a_stage_that_stops_is_named(recipe: Path, tmp_path: Path, capsys: pytes
     assert err.splitlines()[1].startswith("  next: ")
 
 
-def test_a_winner_is_said_with_its_confidence(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_says_the_verdict_of_the_page(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     alone = recipe.with_name("alone.toml")
     alone.write_text(recipe.read_text("utf-8").replace('["./one", "./two"]', '["./one"]'), "utf-8")
     assert run(["build", str(alone), "--runs", str(tmp_path / "runs")]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Verdict Take one: it was the only candidate" in said
-    assert "Tuned, one answers" in said
+    told = " ".join(capsys.readouterr().out.partition("\nVerdict")[2].partition("\nReport")[0].split())
+    text = Read((tmp_path / "runs" / "small-report.html").read_text("utf-8")).text
+    assert "Tuned, one answers" in told
+    verdict = told[: told.index(" checks passed")].rpartition(" ")[0]
+    assert verdict in text
