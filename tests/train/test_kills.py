@@ -12,7 +12,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 
@@ -27,13 +29,14 @@ from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pu
 RUN = replace(SETTINGS, steps=16, save_every=2, micro_tokens=64)
 CHAIN = 10
 """Kills of one run, at most."""
-METHODS = ("lora", "dora", "pissa", "full")
+Method = Literal["lora", "dora", "pissa", "full"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class Work:
     """One method on a tiny base: made in a child, in a store of its own."""
 
-    def __init__(self, folder: Path, method: str) -> None:
+    def __init__(self, folder: Path, method: Method) -> None:
         self.folder = folder
         self.method = method
         self.base: Made[Weights] = pulled(folder, "bfloat16")
@@ -85,32 +88,32 @@ def ended(child: int, seconds: float) -> bool:
 def chains(work: Work, kills: int, draw: random.Random) -> Iterator[tuple[str, int]]:
     """Runs killed up to CHAIN times and then let be, until so many kills have hit; (store, kills) of each."""
     began = time.monotonic()
-    assert ended(forked(lambda: work.make("whole")), 600)
+    assert ended(forked(partial(work.make, "whole")), 600)
     length = time.monotonic() - began
     hit, number = 0, 0
     while hit < kills:
         name, number = f"cut{number}", number + 1
         planned, mine = min(draw.randint(1, CHAIN), kills - hit), 0
-        while mine < planned and not ended(forked(lambda name=name: work.make(name)), draw.uniform(0, 0.7 * length)):
+        while mine < planned and not ended(forked(partial(work.make, name)), draw.uniform(0, 0.7 * length)):
             mine += 1
         if mine == planned:
-            assert ended(forked(lambda name=name: work.make(name)), 600)
+            assert ended(forked(partial(work.make, name)), 600)
         hit += mine
         yield name, mine
 
 
-def check(folder: Path, method: str, kills: int, seed: int) -> None:
+def check(folder: Path, method: Method, kills: int, seed: int) -> None:
     work = Work(folder, method)
     for name, hits in chains(work, kills, random.Random(seed)):
         assert work.result(name) == work.result("whole"), f"{name} after {hits} kills"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_p1_killed_and_run_again_a_tuning_gives_the_same_bits(tmp_path: Path, method: str) -> None:
+def test_p1_killed_and_run_again_a_tuning_gives_the_same_bits(tmp_path: Path, method: Method) -> None:
     check(tmp_path, method, kills=2, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_p1_fifty_kills_of_each_method(tmp_path: Path, method: str) -> None:
+def test_p1_fifty_kills_of_each_method(tmp_path: Path, method: Method) -> None:
     check(tmp_path, method, kills=50, seed=2)
