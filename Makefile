@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check slow fuzz extras format clean
+.PHONY: demo test check slow fuzz browser extras format clean
 
 demo: $(READY)
 	$(BIN)/basewright build examples/contract-clauses.toml
@@ -17,6 +17,10 @@ slow: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz 1000000 --processes 2
+
+browser: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -24,8 +24,7 @@ from basewright.errors import (
     Refused,
     UsageError,
 )
-from basewright.path import Built
-from basewright.records import Adapter
+from basewright.records import Adapter, Built
 from basewright.release import verify
 from basewright.stages import STAGES
 from basewright.text import encode, layout
@@ -169,7 +168,7 @@ def test_h065_certify_a_bad_loss_mask(fresh: Path, monkeypatch: pytest.MonkeyPat
         return replace(row, mask=(False, *(True for _ in row.mask[1:])))
 
     monkeypatch.setattr(encode, "example", loss_on_the_prompt)
-    stopped(fresh, Refused, "certify", "loss counts on the label and on nothing else: 89")
+    stopped(fresh, Refused, "certify", "loss counts on the answers and on nothing else: 89")
 
 
 def test_h065_certify_an_eos_that_is_masked(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from basewright.path import Built, build
+from basewright.path import build
 from basewright.recipe import read
-from basewright.records import Progress, silent
+from basewright.records import Built, Progress, silent
 from basewright.store import Store
 from tests.models import tiny_llama
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+from basewright import store
 from basewright.making import Watch
 from basewright.recipe import Recipe
-from basewright.records import Adapter, Certificate, Choice, Converted, Made, Plans, Proof, Release, Task
+from basewright.records import Built, Choice, Made, Plans, Task
 from basewright.stages import Walk
 from basewright.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """Everything a walk made."""
-
-    task: Task
-    plans: Plans
-    choice: Made[Choice]
-    certificate: Made[Certificate]
-    adapter: Made[Adapter]
-    proof: Made[Proof]
-    converted: Made[Converted]
-    release: Made[Release]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +22,6 @@ class Chosen:
     task: Task
     plans: Plans
     choice: Made[Choice]
-
-    def speeds(self) -> dict[str, float]:
-        """Answers a second of each candidate, measured when it was asked."""
-        named = "answers_per_second "
-        measured = self.choice.stamp.measured
-        return {key.removeprefix(named): speed for key, speed in measured.items() if key.startswith(named)}
 
 
 def choose(recipe: Recipe, root: Path, store: Store, watch: Watch) -> Chosen:
@@ -67,3 +50,31 @@ def build(recipe: Recipe, root: Path, store: Store, watch: Watch) -> Built:
     converted = walk.convert(task, base, adapter)
     release = walk.release(task, base, certificate, adapter, proof, choice, converted)
     return Built(task, plans, choice, certificate, adapter, proof, converted, release)
+
+
+def report(built: Built, recipe: Recipe, command: str, where: Path) -> Path:
+    """Write the report of a walk beside its results, in `where`; `command` is what makes it again."""
+    from basewright.report import page
+
+    written = where / f"{recipe.name}-report.html"
+    html = page.render(
+        built,
+        command=command,
+        measured=speeds(built.choice),
+        price_per_hour=recipe.limits.price_per_hour,
+        versions=versions(),
+    )
+    store.write(written, html.encode())
+    return written
+
+
+def speeds(choice: Made[Choice]) -> dict[str, float]:
+    """Answers a second of each candidate, measured when it was asked."""
+    named = "answers_per_second "
+    return {key.removeprefix(named): speed for key, speed in choice.stamp.measured.items() if key.startswith(named)}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that numbers depend on."""
+    names = ("basewright", "torch", "transformers", "tokenizers", "peft", "numpy", "scikit-learn")
+    return {"Python": platform.python_version()} | {name: metadata.version(name) for name in names}

@@ -23,6 +23,9 @@ class Section(BaseModel):
 
 class TaskSection(Section):
     data: str
+    text: str = "text"
+    """Its column, or key, that holds the text; `label` likewise."""
+    label: str = "label"
     kind: Literal["classify"] = "classify"
     choose: Share = 0.25
     """Share of the rows that candidates are compared on."""

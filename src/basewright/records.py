@@ -23,9 +23,9 @@ Separation = Literal["better", "worse", "cannot be separated"]
 Job = Literal["complete", "evaluate", "lora", "qlora", "full", "pretrain", "dpo", "serve"]
 PlanPrecision = Literal["float32", "bfloat16", "float16", "mixed"]
 """Of a plan's weights; `mixed` is float32 with matrix products in bfloat16 (autocast)."""
-Part = Literal[
-    "weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime"
-]
+Part = Literal["weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime"]
+RowFate = Literal["used", "cut", "split", "refused", "duplicate", "near-duplicate"]
+DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto"]
 R = TypeVar("R")
 
 
@@ -440,6 +440,77 @@ class Ledger:
 
 
 @record
+class Piece:
+    """A stretch of a training text; its loss counts or does not. After a learned one EOS is learned too."""
+
+    text: str
+    learned: bool
+
+
+@record
+class Example:
+    """A text to learn from. It ends in a learned piece, and no learned piece follows another."""
+
+    id: str
+    """Hash of its pieces."""
+    pieces: tuple[Piece, ...]
+    ends: bool = True
+    """Whether the text ends with its last piece; a window of a longer text teaches no stop."""
+
+
+@record
+class Preference:
+    """Two continuations of one prompt, of which `chosen` is the better; a text begins with its space."""
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@record
+class Rated:
+    """A continuation of a prompt, and whether it is wanted (KTO)."""
+
+    id: str
+    prompt: str
+    completion: str
+    desirable: bool
+
+
+@record
+class Fate:
+    """What became of some of the rows, and why; a row has one fate."""
+
+    what: RowFate
+    why: str
+    rows: int
+    examples: tuple[str, ...]
+    """Up to three: where the row stands, and how it begins."""
+
+
+@record
+class RowLedger:
+    """Where every row of a source went: `read` is the sum over the fates."""
+
+    read: int
+    fates: tuple[Fate, ...]
+
+    def rows(self, *what: RowFate) -> int:
+        return sum(fate.rows for fate in self.fates if fate.what in what)
+
+
+@record
+class Hint:
+    """Text that looks like personal data or a secret. A hint: nothing is changed, and no value is kept (H071)."""
+
+    kind: str
+    rows: int
+    examples: tuple[str, ...]
+    """Up to three: where the row stands, and what was seen with all but its ends masked."""
+
+
+@record
 class Task:
     name: str
     version: str
@@ -816,6 +887,9 @@ class Certificate:
     pad_id: int
     overlays: tuple[Overlay, ...]
     checks: tuple[Check, ...]
+    shape: DataShape = "text-label"
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Rows by tokens, in classes that double: `65-128`."""
 
     @property
     def passed(self) -> bool:
@@ -968,3 +1042,20 @@ class Release:
     checks: tuple[Check, ...]
     accuracy: Interval
     files: tuple[str, ...]
+
+
+# --- a whole walk ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Everything a walk made: what a report is written from."""
+
+    task: Task
+    plans: Plans
+    choice: Made[Choice]
+    certificate: Made[Certificate]
+    adapter: Made[Adapter]
+    proof: Made[Proof]
+    converted: Made[Converted]
+    release: Made[Release]

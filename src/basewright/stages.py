@@ -58,6 +58,7 @@ class Walk(Maker):
             task = tasks.make(
                 self.recipe.name,
                 self.root / section.data,
+                columns=(section.text, section.label),
                 choose=section.choose,
                 test=test,
                 layout=Layout(prompt=section.prompt, separator=section.separator),

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basewright.choose import charts, lookup, svg
+from basewright.choose import charts, lookup
+from basewright.pages import svg
 from basewright.records import Choice, Forecast, Interval
 from basewright.stats.intervals import UNBOUNDED
 from tests.choose.making import CASES, base, choice, dropped

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import tomllib
-from html.parser import HTMLParser
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -18,49 +14,15 @@ from basewright.choose import tables, words
 from basewright.choose.page import render
 from basewright.records import Choice
 from tests.choose.making import CASES, HOSTILE, renamed
+from tests.pages.reading import Read, assert_alone, policy_lets_only_the_style_work
 
 every_case = pytest.mark.parametrize("made", CASES.values(), ids=CASES.keys())
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 """Shrinking many names takes minutes; the payload that fails is seen without."""
-VOID = {"meta", "br", "hr", "link", "img"}
 
 
 def page(made: Choice, title: str = "Choice", command: str = "basewright choose a.toml") -> str:
     return render(made, title=title, command=command, measured={"pythia-410m": 35.2}, price_per_hour=0.35)
-
-
-class Read(HTMLParser):
-    """Tags, attributes and text, with every tag closed where it was opened."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.texts).split())
 
 
 @every_case
@@ -75,23 +37,11 @@ def test_the_page_is_whole_and_the_same_every_time(made: Choice) -> None:
 
 @every_case
 def test_it_needs_no_network_and_no_script(made: Choice) -> None:
-    text = page(made)
-    read = Read(text)
-    assert not {"script", "link", "img", "iframe", "object", "form", "a", "base"} & set(read.tags)
-    assert not {"src", "href", "style", "srcset", "action"} & read.attributes
-    assert "url(" not in text
-    assert "@import" not in text
-    assert "://" not in text
+    assert_alone(page(made))
 
 
 def test_the_policy_lets_only_the_own_style_sheet_work() -> None:
-    text = page(CASES["twelve"])
-    style = re.search(r"<style>(.*?)</style>", text, re.S)
-    assert style is not None
-    sha = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
-    assert policy is not None
-    assert policy[1].replace("&#39;", "'").startswith(f"default-src 'none'; style-src 'sha256-{sha}';")
+    policy_lets_only_the_style_work(page(CASES["twelve"]))
 
 
 @settings(max_examples=12, deadline=None, phases=UNSHRUNK)
@@ -150,36 +100,6 @@ def test_the_command_the_seed_and_the_price_are_there() -> None:
     assert "A machine costs 0.35 an hour" in text
     unknown = render(CASES["winner_of_two"], title="t", command="c", measured={}, price_per_hour=None)
     assert "Speed was not measured." in unknown
-
-
-# --- seen by everybody ----------------------------------------------------------------------------
-
-
-def colours() -> dict[str, dict[str, str]]:
-    """The three palettes of the style sheet, by name."""
-    css = resources.files("basewright.choose").joinpath("page.css").read_text("utf-8")
-    blocks = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)]
-    return dict(zip(("light", "dark", "print"), blocks, strict=True))
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance, WCAG 2.2."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("palette", ["light", "dark", "print"])
-def test_text_has_the_contrast_of_wcag_aa(palette: str) -> None:
-    colour = colours()[palette]
-    for ground in ("page", "card", "band"):
-        for ink in ("text", "soft", "accent", "rival", "base"):
-            assert contrast(colour[ink], colour[ground]) >= 4.5, (ink, ground)
 
 
 def test_the_template_and_style_sheet_are_packaged() -> None:

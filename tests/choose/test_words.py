@@ -12,8 +12,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from basewright.choose import lookup, outlook, tables, words
-from basewright.choose.phrases import against, columns, figure, points, short, size, span, wrap
 from basewright.choose.terminal import LINES, WIDTH, terminal
+from basewright.pages.phrases import against, columns, figure, points, short, size, span, wrap
 from basewright.records import Choice
 from tests.choose.making import CASES, HOSTILE, TFIDF, base, choice, dropped, renamed, rival
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from basewright.cli.main import run
+from tests.pages.reading import Read
 from tests.walks import prepare
 
 
@@ -24,12 +25,17 @@ def test_build_then_json_then_runs(recipe: Path, capsys: pytest.CaptureFixture[s
     assert stages == ["read", "plan", "pull", "choose", "certify", "tune", "prove", "convert", "release"]
     assert "Verdict" in first.out
     report = next(line.split(maxsplit=1)[1] for line in first.out.splitlines() if line.startswith("Report"))
-    assert Path(report).is_file()
+    assert Path(report) == recipe.parent / "runs" / "small-report.html"
+    page = Path(report).read_text("utf-8")
+    assert f"basewright build {recipe} {' '.join(runs)}" in page
+    assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert first.err.count("basewright ") == 3  # the next three commands
 
     assert run(["build", str(recipe), *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert Path(found["release"]) == Path(report).parent
+    assert found["report"] == report
+    assert Path(found["release"]).name == found["release_id"]
+    assert Path(report).read_text("utf-8") == page  # what is found again is told again
     assert found["choice"]["verdict"] in ("winner", "tie")
     assert found["proof"]["after"]["metrics"]["accuracy"]["n"] == len(found["proof"]["after"]["items"])
 
@@ -49,8 +55,14 @@ def test_a_stage_that_stops_is_named(recipe: Path, tmp_path: Path, capsys: pytes
     assert err.splitlines()[1].startswith("  next: ")
 
 
-def test_a_winner_is_said_with_its_confidence(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_says_the_verdict_of_the_page(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     alone = recipe.with_name("alone.toml")
     alone.write_text(recipe.read_text("utf-8").replace('["./one", "./two"]', '["./one"]'), "utf-8")
     assert run(["build", str(alone), "--runs", str(tmp_path / "runs")]) == 0
-    assert "one is the base to build on, at 95% confidence" in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.partition("\nVerdict")[2].partition("\nReport")[0].split())
+    text = Read((tmp_path / "runs" / "small-report.html").read_text("utf-8")).text
+    assert "Tuned, one answers" in told
+    verdict = told[: told.index(" checks passed")].rpartition(" ")[0]
+    assert verdict in text

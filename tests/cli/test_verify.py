@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from basewright.cli.main import run
-from basewright.path import Built
+from basewright.records import Built
 from tests.walks import prepare, walk
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from basewright.path import Built
+from basewright.records import Built
 from basewright.release import verify
 from basewright.stages import STAGES
 from tests.convert.stories260k import stories260k

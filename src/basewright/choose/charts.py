@@ -6,35 +6,24 @@ its shape and a word, never by colour alone. Empty where there is nothing to dra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-from basewright.choose import lookup, svg, words
+from basewright.choose import lookup, words
 from basewright.choose.lookup import legible, role, scored
-from basewright.choose.phrases import bits, count, percent, plural, points, share, short, signed, size, span
-from basewright.records import Choice, Interval, Standing, record
+from basewright.pages import svg
+from basewright.pages.phrases import bits, count, percent, plural, points, share, short, signed, size, span
+from basewright.pages.rows import PHONE, Band, Row, rows, whole
+from basewright.records import Choice, Interval, Standing
 
-PHONE = 480
-"""Narrower charts put names above their marks."""
 FEW = 4
 """Of more curves than these only the ones to take are drawn with the interval of their forecast; the table has all."""
-
-
-@record
-class Row:
-    name: str
-    note: str
-    role: str
-    value: float
-    low: float
-    high: float
-    shown: str
 
 
 def accuracy(choice: Choice, width: int) -> str:
     """Everyone that was scored, with intervals; the band is what is within the margin of the best."""
     choice = legible(choice)
-    rows = [
+    drawn = [
         Row(
             name=one.model,
             note=words.label(choice, one),
@@ -47,13 +36,13 @@ def accuracy(choice: Choice, width: int) -> str:
         for one in scored(choice)
         if one.score
     ]
-    if not rows:
+    if not drawn:
         return ""
-    best, margin = rows[0].value, choice.question.margin
-    band = (best - margin, best, f"within {points(margin)} of the best")
-    said = ", ".join(f"{row.name} {row.shown}" for row in rows)
+    best, margin = drawn[0].value, choice.question.margin
+    band = Band(low=best - margin, high=best, name=f"within {points(margin)} of the best")
+    said = ", ".join(f"{row.name} {row.shown}" for row in drawn)
     title = f"Accuracy on {plural(choice.items, 'item')}"
-    return _rows(rows, band, _round, width, title, f"Share of items answered right: {said}.")
+    return rows(drawn, band, whole, width, title, f"Share of items answered right: {said}.")
 
 
 def duels(choice: Choice, width: int) -> str:
@@ -62,7 +51,7 @@ def duels(choice: Choice, width: int) -> str:
     if not choice.duels:
         return ""
     bounds = lookup.future if lookup.tuned(choice) else lookup.on_items
-    rows = [
+    drawn = [
         Row(
             name=duel.second,
             note="",
@@ -75,54 +64,10 @@ def duels(choice: Choice, width: int) -> str:
         for duel in choice.duels
     ]
     margin, sure = choice.question.margin, share(choice.question.confidence)
-    said = ", ".join(f"{row.name} {span(row.low, row.high)}" for row in rows)
+    said = ", ".join(f"{row.name} {span(row.low, row.high)}" for row in drawn)
     title = f"Points that {lookup.leader(choice)} is ahead of each other"
-    return _rows(rows, (-margin, margin, "too little to matter"), signed, width, title, f"{sure} bounds: {said}.")
-
-
-def _rows(
-    rows: Sequence[Row],
-    band: tuple[float, float, str],
-    tick: Callable[[float], str],
-    width: int,
-    title: str,
-    desc: str,
-) -> str:
-    phone = width < PHONE
-    left, right, each = (10, width - 10, 50) if phone else (250, width - 70, 40)
-    bottom = 28 + each * len(rows)
-    chart = svg.canvas(width, bottom + 26, title, desc)
-    low, high = min(band[0], *(row.low for row in rows)), max(band[1], *(row.high for row in rows))
-    x = svg.linear(low - 0.04 * (high - low), high + 0.04 * (high - low), left, right)
-    svg.band(chart, x(band[0]), x(band[1]), 22, bottom)
-    half = len(band[2]) * svg.CHAR / 2
-    svg.text(chart, min(max((x(band[0]) + x(band[1])) / 2, half), width - half), 15, band[2], "note middle")
-    for value in svg.ticks(low, high, 4 if phone else 7):
-        svg.line(chart, x(value), 22, x(value), bottom, "grid zero" if tick(value) == tick(0) else "grid")
-        svg.text(chart, x(value), bottom + 18, tick(value), "tick middle")
-    for place, row in enumerate(rows):
-        y = 28 + each * place + (32 if phone else each / 2)
-        svg.interval(chart, (x(row.low), y), (x(row.high), y), row.role)
-        svg.mark(chart, row.role, x(row.value), y)
-        (_names_above if phone else _names_beside)(chart, row, y, width)
-    return svg.markup(chart)
-
-
-def _round(value: float) -> str:
-    return f"{100 * value:.3g}%"
-
-
-def _names_above(chart: svg.Element, row: Row, y: float, width: int) -> None:
-    edge = width - (len(row.shown) + 1.5) * svg.CHAR
-    svg.text(chart, 0, y - 14, row.name, f"name {row.role}", edge - (len(row.note) + 1) * svg.CHAR)
-    svg.text(chart, edge, y - 14, row.note, "note end")
-    svg.text(chart, width, y - 14, row.shown, "value end")
-
-
-def _names_beside(chart: svg.Element, row: Row, y: float, width: int) -> None:
-    svg.text(chart, 0, y + (-2 if row.note else 5), row.name, f"name {row.role}", 240)
-    svg.text(chart, 0, y + 14, row.note, "note")
-    svg.text(chart, width, y + 5, row.shown, "value end")
+    band = Band(low=-margin, high=margin, name="too little to matter")
+    return rows(drawn, band, signed, width, title, f"{sure} bounds: {said}.")
 
 
 # --- learning curves ------------------------------------------------------------------------------
@@ -232,7 +177,7 @@ def _grid(
     x, y = scales
     for value in svg.ticks(*share_right, 7):
         svg.line(chart, 52, y(value), width - 8, y(value), "grid")
-        svg.text(chart, 46, y(value) + 4, _round(value), "tick end")
+        svg.text(chart, 46, y(value) + 4, whole(value), "tick end")
     for value in svg.powers(*memory, 4 if width < PHONE else 8):
         svg.text(chart, x(value), bottom + 18, size(value), "tick middle")
     svg.text(chart, (52 + width) / 2, bottom + 38, "memory in use, on a logarithmic scale", "tick middle")

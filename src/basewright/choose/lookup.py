@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
-from basewright.choose.phrases import clean, short
+from basewright.pages.phrases import clean, short
 from basewright.records import Choice, Duel, Standing
 
 T = TypeVar("T")
@@ -121,3 +121,16 @@ def pair(choice: Choice, one: str, other: str) -> Duel | None:
 def unbeaten(choice: Choice) -> list[str]:
     """Those that left when the budget ended: nothing speaks against them."""
     return [one.model for one in choice.ranked if one.dropped and one.dropped.at == "budget"]
+
+
+def strongest(choice: Choice) -> Standing:
+    """The best of the classical rivals that score higher than the winner."""
+    rivals = [standing(choice, name) for name in choice.beaten_by]
+    return max(rivals, key=lambda one: one.score.value if one.score else 0.0)
+
+
+def rival_proven(choice: Choice) -> bool:
+    """Whether the strongest rival is shown to be ahead of the base models' leader."""
+    rival = strongest(choice).model
+    duel = pair(choice, rival, choice.winner) or pair(choice, rival, leader(choice))
+    return duel is not None and proven(duel, rival)

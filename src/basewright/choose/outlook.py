@@ -6,7 +6,7 @@ import math
 
 from basewright.choose import lookup
 from basewright.choose.lookup import future, leader, shown, standing
-from basewright.choose.phrases import bits, count, joined, plural, points
+from basewright.pages.phrases import bits, count, joined, plural, points
 from basewright.records import Choice, Duel, Standing
 
 PRACTICAL = 1_000_000

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from basewright.choose import lookup, words
 from basewright.choose.lookup import leader, legible, shown
-from basewright.choose.phrases import bits, count, figure, part, percent, plural, signed, size, span
-from basewright.records import Choice, Duel, Standing, record
+from basewright.pages.phrases import bits, count, figure, part, percent, plural, signed, size, span
+from basewright.pages.sheet import Table
+from basewright.records import Choice, Duel, Standing
 
 LEFT_AT = {
     "plan": "planning",
@@ -18,16 +19,10 @@ LEFT_AT = {
 }
 
 
-@record
-class Table:
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 @shown
 def standings(choice: Choice) -> Table:
     """Everyone with everything measured, the best first; differences and intervals in percent."""
-    head = ("Candidate", "", "Accuracy", "Interval", "Tunings", "Few-shot", "Parameters")
+    head = ("Candidate", "Standing", "Accuracy", "Interval", "Tunings", "Few-shot", "Parameters")
     return Table(head=head, rows=tuple(_standing(choice, one) for one in choice.ranked))
 
 
@@ -39,7 +34,7 @@ def _standing(choice: Choice, one: Standing) -> tuple[str, ...]:
         f"{percent(one.score.low)} to {percent(one.score.high)}" if one.score else "",
         count(len(one.seeds)) if one.seeds else "",
         percent(one.few_shot.value) if one.few_shot else "",
-        count(one.parameters),
+        count(one.parameters) if one.parameters else "",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from basewright.choose import lookup, outlook, tables, words
 from basewright.choose.lookup import legible, role, scored
-from basewright.choose.phrases import clean, columns, count, figure, pad, percent, plural, share, size, wrap
+from basewright.pages.phrases import clean, columns, count, figure, pad, percent, plural, share, size, wrap
 from basewright.records import Choice, Interval, Standing
 
 LINES, WIDTH, NAME, BAR = 30, 100, 30, 20

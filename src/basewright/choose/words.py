@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from basewright.choose import lookup
-from basewright.choose.lookup import future, leader, pair, shown, standing, tuned
-from basewright.choose.phrases import against, count, joined, percent, plural, points, share, size
+from basewright.choose.lookup import future, leader, shown, standing, tuned
+from basewright.pages.phrases import against, count, joined, percent, plural, points, share, size
 from basewright.records import Choice, Duel, Interval, Standing, record
 
 ROLES: dict[lookup.Role, str] = {
@@ -29,7 +29,7 @@ class Claim:
 def label(choice: Choice, one: Standing) -> str:
     """What one of the standings is in this answer, in two words."""
     if one.model in choice.beaten_by:
-        return "classical, wins" if one == _strongest(choice) else "classical rival"
+        return "classical, wins" if one == lookup.strongest(choice) else "classical rival"
     return "best base model" if choice.beaten_by and one.model == choice.winner else ROLES[lookup.role(choice, one)]
 
 
@@ -68,7 +68,7 @@ def verdict(choice: Choice) -> list[str]:
 @shown
 def facts(choice: Choice) -> list[tuple[str, str]]:
     """The answer in a few cells: what to take, how sure that is, how right it is, what it needs."""
-    best = _strongest(choice) if choice.beaten_by else standing(choice, choice.winner)
+    best = lookup.strongest(choice) if choice.beaten_by else standing(choice, choice.winner)
     cells = [("Take", best.model), ("Confidence", _confidence(choice))]
     if best.score:
         cells.append(("Accuracy", percent(best.score.value)))
@@ -85,7 +85,9 @@ def facts(choice: Choice) -> list[tuple[str, str]]:
 def _confidence(choice: Choice) -> str:
     sure, duels = share(choice.question.confidence), lookup.against_models(choice)
     if choice.beaten_by:
-        return f"{sure} that it beats the base models" if _rival_proven(choice) else f"below {sure}: lead not proven"
+        return (
+            f"{sure} that it beats the base models" if lookup.rival_proven(choice) else f"below {sure}: lead not proven"
+        )
     if not duels:
         return "nothing to compare with"
     if choice.verdict == "winner":
@@ -95,21 +97,9 @@ def _confidence(choice: Choice) -> str:
     return f"below {sure}: not separated"
 
 
-def _rival_proven(choice: Choice) -> bool:
-    """Whether the strongest rival is shown to be ahead of the base models' leader."""
-    rival = _strongest(choice).model
-    duel = pair(choice, rival, choice.winner) or pair(choice, rival, leader(choice))
-    return duel is not None and lookup.proven(duel, rival)
-
-
-def _strongest(choice: Choice) -> Standing:
-    rivals = [standing(choice, name) for name in choice.beaten_by]
-    return max(rivals, key=lambda one: one.score.value if one.score else 0.0)
-
-
 def _beaten(choice: Choice) -> str:
-    rival, base = _strongest(choice), standing(choice, choice.winner)
-    wins = "wins" if _rival_proven(choice) else "wins on these items, though not provably beyond them"
+    rival, base = lookup.strongest(choice), standing(choice, choice.winner)
+    wins = "wins" if lookup.rival_proven(choice) else "wins on these items, though not provably beyond them"
     return (
         f"{rival.model}, a classical method, {wins}: {_score(rival)} right against {_score(base)} for the base model "
         f"{base.model}; prefer that one only if {PREFER}."
@@ -286,3 +276,22 @@ def cheapest(choice: Choice) -> str:
         f"The cheapest within {points(choice.question.margin)} of the best measured accuracy is {one.model}: "
         f"{_score(one)} in {size(held)}."
     )
+
+
+# --- terms ----------------------------------------------------------------------------------------
+
+
+def terms(choice: Choice) -> dict[str, str]:
+    """Words a reader may not know, in plain ones."""
+    margin, moved = points(choice.question.margin), points(choice.seed_sd)
+    return {
+        "Base model": "A network trained on a large body of text and not yet on any task: what your own model is "
+        "built from.",
+        "Pilot tuning": "A short, complete training of a candidate on some of your examples, to see how it takes to "
+        "them before paying for all.",
+        "Interval": "Where the true value lies, with the confidence stated. More items make it narrower.",
+        "Margin": f"The smallest difference that matters to you, here {margin}. Models closer than that are tied, and "
+        "the cheapest is taken.",
+        "Seed": "What chance in a tuning starts from. Tuned again with another, the same model scores about "
+        f"{moved} higher or lower.",
+    }

@@ -8,6 +8,10 @@ from typing import Any
 import click
 
 from basewright.cli import show
+from basewright.pages.phrases import wrap
+from basewright.records import Built
+
+WIDTH, MARGIN = 100, " " * 10
 
 
 @click.command()
@@ -26,40 +30,29 @@ def command(recipe: Path, runs: Path, as_json: bool) -> None:
     from basewright import recipe as recipes
 
     watch = show.Printed(quiet=as_json)
-    built = path.build(recipes.read(recipe), recipe.absolute().parent, show.open_store(runs), watch)
+    read = recipes.read(recipe)
+    built = path.build(read, recipe.absolute().parent, show.open_store(runs), watch)
+    where = "" if runs == Path("runs") else f" --runs {runs}"
+    report = path.report(built, read, f"basewright build {recipe}{where}", runs)
     folder = _short(built.release.folder)
-    show.result(_verdict(built, folder), _plain(built, folder), as_json)
-    show.hint(_next(built, folder, runs))
+    show.result(_verdict(built, report, folder), _plain(built, report, folder), as_json)
+    show.hint(_next(built, where))
 
 
-def _verdict(built: Any, folder: str) -> str:
-    choice, proof = built.choice.record, built.proof.record
-    after, gain = proof.after.accuracy, proof.gain.difference
-    if choice.verdict == "winner":
-        chosen = f"{choice.winner} is the base to build on, at {choice.question.confidence:.0%} confidence"
-    else:
-        chosen = f"{' and '.join(choice.tied)} cannot be separated; built on {choice.winner}"
-    if choice.beaten_by:
-        chosen += f"; {' and '.join(choice.beaten_by)} scored higher on the items to choose on"
-    checks = [
-        *built.certificate.record.checks,
-        *proof.checks,
-        *(c for a in built.converted.record.artifacts for c in a.checks),
-    ]
-    return (
-        f"\nVerdict   {chosen}.\n"
-        f"          Tuned, it is right on {after.value:.1%} of {after.n} test items "
-        f"({after.low:.1%} to {after.high:.1%}); {gain.value:+.1%} over few-shot "
-        f"({gain.low:+.1%} to {gain.high:+.1%}, p {proof.gain.p_value:.2g}).\n"
-        f"          {len(checks)} checks passed. {len(built.converted.record.skipped)} skipped.\n"
-        f"Report    {folder}/README.md"
-    )
+def _verdict(built: Built, report: Path, folder: str) -> str:
+    from basewright.report import words
+
+    said = [*words.verdict(built), words.checked(built)]
+    lines = [line for sentence in said for line in wrap(sentence, WIDTH - len(MARGIN), 5)]
+    told = f"\n{MARGIN}".join(lines)
+    return f"\nVerdict   {told}\nReport    {report}\nRelease   {folder}"
 
 
-def _plain(built: Any, folder: str) -> dict[str, Any]:
+def _plain(built: Built, report: Path, folder: str) -> dict[str, Any]:
     names = ("choice", "certificate", "adapter", "proof", "converted", "release")
     return {
         "release": folder,
+        "report": str(report),
         "plans": built.plans,
         **{f"{name}_id": getattr(built, name).id for name in names},
         "choice": built.choice.record,
@@ -68,9 +61,8 @@ def _plain(built: Any, folder: str) -> dict[str, Any]:
     }
 
 
-def _next(built: Any, folder: str, runs: Path) -> str:
+def _next(built: Built, where: str) -> str:
     name = built.release.record.name
-    where = "" if runs == Path("runs") else f" --runs {runs}"
     return (
         f"\nNext      basewright serve {name}{where}        # answer on /v1/completions\n"
         f"          basewright complete {name}{where} TEXT   # ask it here\n"

@@ -28,7 +28,7 @@ def command(recipe: Path, runs: Path, as_json: bool) -> None:
 
     read = recipes.read(recipe)
     chosen = path.choose(read, recipe.absolute().parent, show.open_store(runs), show.Printed(quiet=as_json))
-    choice, measured, price = chosen.choice.record, chosen.speeds(), read.limits.price_per_hour
+    choice, measured, price = chosen.choice.record, path.speeds(chosen.choice), read.limits.price_per_hour
     where = "" if runs == Path("runs") else f" --runs {runs}"
     again = f"basewright choose {recipe}{where}"
     written = runs / f"{read.name}-choice.html"

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,10 +16,13 @@ from basewright.cli import fail
 from basewright.errors import UsageError, nearest
 
 COMMANDS = {
+    "new": "look at labelled data and write a recipe for it, each choice with its reason",
+    "catalog": "list base models with their facts, each with its source, and say which fit",
     "plan": "say whether a job fits a machine, line by line, and what else would",
+    "pull": "bring a model to this machine: whole, verified, through the airlock",
     "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
     "choose": "say which base model to build on for your task, how sure that is, or that it is a tie",
-    "catalog": "list base models with their facts, each with its source, and say which fit",
+    "certify": "show what a model would learn from your rows, and prove that it is what they say",
     "evaluate": "score a model on own tasks and benchmarks, with intervals",
     "compare": "say which of two models is better, or that they cannot be separated",
     "nature": "say whether a model is base or instruct, from evidence",
@@ -26,19 +30,8 @@ COMMANDS = {
     "serve": "answer on /v1/completions with what was built",
     "verify": "check that a release is whole and carries its proofs",
     "runs": "list what has been made, newest first",
-    "pull": "bring a model to this machine: whole, verified, through the airlock",
     "pretrain": "make a base model from scratch",
 }
-
-WELCOME = """\
-Basewright: from base model to your model, every step proven.
-
-  basewright build RECIPE.toml     choose, tune, prove and ship, by evidence
-  basewright serve NAME            answer with what was built
-  basewright complete MODEL TEXT   ask a base model
-  basewright --help                every command
-
-Next: basewright build examples/contract-clauses.toml"""
 
 
 class Table(click.Group):
@@ -71,7 +64,9 @@ class Table(click.Group):
 @click.pass_context
 def basewright(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
-        click.echo(WELCOME)
+        from basewright.cli import standing
+
+        click.echo(standing.welcome(Path(), Path(os.environ.get("BASEWRIGHT_RUNS", "runs"))))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Labelled rows from JSON lines or CSV, each accounted for; a fault names its file and line."""
+"""Labelled rows from JSON lines, CSV or TSV, each accounted for; a fault names its file and line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from typing import Any
 from basewright.errors import DataError
 from basewright.records import Item
 
+COLUMNS = ("text", "label")
+SEPARATORS = ",;\t|"
+HEADER = 100_000
+"""Characters a line of names has at most; the csv module gives up on a field of 131,072."""
 
-def read(path: Path) -> list[Item]:
-    """All rows of a file as items, in its order. Raises `DataError` with the line and what to do."""
-    parse = {".jsonl": _jsonl, ".csv": _csv}.get(path.suffix)
-    if parse is None:
-        raise DataError(f"{path.name} is neither .jsonl nor .csv", fix="save the rows as JSON lines or CSV")
-    items = [_item(path.name, line, row) for line, row in parse(path.name, _text(path))]
+
+def read(path: Path, columns: tuple[str, str] = COLUMNS) -> list[Item]:
+    """All rows of a file as items, in its order. Raises `DataError` with the line and what to do.
+
+    `columns` are the names, or keys, of the text and of the label.
+    """
+    if path.suffix == ".jsonl":
+        found = _jsonl(path.name, _text(path))
+    elif path.suffix in (".csv", ".tsv"):
+        found = _csv(path.name, _text(path), columns)
+    else:
+        raise DataError(f"{path.name} is neither .jsonl nor .csv nor .tsv", fix="save the rows as JSON lines or CSV")
+    items = [_item(path.name, line, row, columns) for line, row in found]
     if not items:
         raise DataError(f"{path.name} holds no rows", fix='write rows like {"text": "…", "label": "…"} into it')
     return items
@@ -76,8 +87,9 @@ def _jsonl(name: str, text: str) -> Iterator[tuple[int, Any]]:
             raise DataError(f"{name} line {number} is not JSON: {error}", fix="correct that line") from error
 
 
-def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+def _csv(name: str, text: str, columns: tuple[str, str]) -> Iterator[tuple[int, Any]]:
+    separator = _separator(text[:HEADER].split("\n", 1)[0], columns)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         for row in reader:
             yield reader.line_num, row
@@ -85,15 +97,30 @@ def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{name} line {reader.line_num} is not CSV: {error}", fix="correct that line") from error
 
 
-def _item(name: str, line: int, row: Any) -> Item:
+def _separator(header: str, columns: tuple[str, str]) -> str:
+    """The one by which the first line holds both columns; a comma where none does."""
+    for separator in SEPARATORS:
+        if set(columns) <= set(next(csv.reader([header], delimiter=separator), [])):
+            return separator
+    return ","
+
+
+def _item(name: str, line: int, row: Any, columns: tuple[str, str]) -> Item:
     if not isinstance(row, dict):
         raise DataError(f"{name} line {line} is no object with a text and a label", fix="correct that line")
     values = {}
-    for field in ("text", "label"):
-        value = row.get(field)
+    for field, column in zip(COLUMNS, columns, strict=True):
+        value = row.get(column)
         if not isinstance(value, str) or not value.strip():
             raise DataError(
-                f"{name} line {line} has no {field}", fix=f"give every row a {field}; rows without one cannot be used"
+                f"{name} line {line} has no {column}" + ("" if column in row else f"; it has {_names(row)}"),
+                fix=f"give every row a {column}, or name its column in [task].{field}",
             )
+        if any("\ud800" <= one <= "\udfff" for one in value):
+            raise DataError(f"{name} line {line}: {column} holds half a surrogate pair", fix="correct that character")
         values[field] = value.strip()
     return Item(id=identity(values["text"]), text=values["text"], label=values["label"])
+
+
+def _names(row: dict[Any, Any]) -> str:
+    return ", ".join(str(name)[:40] for name in list(row)[:8]) or "nothing"

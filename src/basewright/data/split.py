@@ -93,7 +93,7 @@ def clusters(items: Sequence[Item]) -> list[str]:
     for item in items:
         if item.id not in leader:
             sketch = MinHash(num_perm=64, seed=1)
-            sketch.update_batch([shingle.encode() for shingle in _shingles(item.text)])
+            sketch.update_batch([shingle.encode() for shingle in shingles(item.text)])
             copied = runs(item.text)
             alike = {str(other) for other in index.query(sketch)} | {owner[run] for run in copied if run in owner}
             near = sorted({_root(leader, other) for other in alike})
@@ -118,6 +118,7 @@ def _root(leader: dict[str, str], key: str) -> str:
     return key
 
 
-def _shingles(text: str) -> set[str]:
+def shingles(text: str) -> set[str]:
+    """Every three words in a row of a text, what near-duplicates share; a shorter one as a whole."""
     words = text.casefold().split()
     return {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}

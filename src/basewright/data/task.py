@@ -12,14 +12,26 @@ from basewright.records import Item, Layout, Task
 from basewright.text import layout as layouts
 
 
-def make(name: str, data: Path, *, choose: float, test: float | Path, layout: Layout, shots: int) -> Task:
-    """Read, check, deduplicate and split. Raises `DataError` or `Refused` (a test file that overlaps)."""
+def make(
+    name: str,
+    data: Path,
+    *,
+    columns: tuple[str, str] = rows.COLUMNS,
+    choose: float,
+    test: float | Path,
+    layout: Layout,
+    shots: int,
+) -> Task:
+    """Read, check, deduplicate and split. Raises `DataError` or `Refused` (a test file that overlaps).
+
+    `columns` are the names of the text's and of the label's.
+    """
     layouts.check(layout)
-    items, ledger = split.deduplicate(rows.read(data))
+    items, ledger = split.deduplicate(rows.read(data, columns))
     labels = rows.check_labels(items, data.name)
     if isinstance(test, Path):
         parts = split.divide(items, choose=choose)
-        parts["test"] = tuple(split.deduplicate(rows.read(test))[0])
+        parts["test"] = tuple(split.deduplicate(rows.read(test, columns))[0])
         split.refuse_overlap(items, parts["test"], test.name)
         _refuse_unknown_labels(parts["test"], labels, test.name)
     else:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-from basewright.checks import at_most
-from basewright.data import split
-from basewright.prove import model_checks
-from basewright.records import Certificate, Check, Item, Layout, Made, Overlay, Task, Weights
+from basewright import checks
+from basewright.catalog import architectures
+from basewright.catalog import config as configs
+from basewright.data import prepare, split
+from basewright.data.prepare import Prepared
+from basewright.errors import DataError
+from basewright.formats.safetensors import Tensor, read_header
+from basewright.hub import rows as embedding_rows
+from basewright.prove import data_checks, model_checks, row_checks
+from basewright.prove.overlay import overlay
+from basewright.records import Certificate, Check, DataShape, Example, Item, Made, Task, Weights
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
@@ -18,113 +25,125 @@ from basewright.train.opened import open_model
 
 SHOWN = 3
 """Rows whose mask is shown to the person."""
+FIXES = {
+    data_checks.READ: "correct the rows that are named, or take them out",
+    data_checks.UNSEEN: "take those rows out of one of the two files",
+    data_checks.ONE_LABEL: "decide on one label for each of those texts",
+    data_checks.REPEATED: "add rows with those labels, or correct them; name columns that are swapped with --column",
+    data_checks.SPELT: "write each label in one way",
+    data_checks.SEVERAL: "add rows of another label",
+    data_checks.LONG: "shorten those rows, raise --context, or choose --long cut (or split, for plain text)",
+    row_checks.FITS: "shorten those rows, or raise [tune].micro_tokens if the model reads more",
+    row_checks.TRAINED: "write the data without those tokens, or take a model whose EOS and control tokens are trained",
+    row_checks.PADDING: "set another pad_token in the model's tokenizer_config.json",
+    row_checks.INSIDE: "use the tokenizer that belongs to the model",
+}
+OURS = "this is a fault of ours or of a changed installation: reinstall basewright, and report it if it stays"
 
 
 def certify(base: Made[Weights], task: Task, items: Sequence[Item], micro_tokens: int) -> Certificate:
-    """Look at `items` exactly as training will. A failed check is in the certificate; `checks.require` stops on it."""
+    """Look at a walk's `items` exactly as training will. `require` stops on a check that failed."""
     folder = base.folder / "model"
     tokenizer = open_tokenizer(folder)
+    return _certificate(
+        folder,
+        base.record.card.id,
+        tokenizer,
+        [layouts.labelled(task.layout, item) for item in items],
+        tune.examples(items, task.layout, tokenizer),
+        min(base.record.card.context, micro_tokens),
+        [_unseen(items, (*task.choose, *task.test))],
+        "text-label",
+        dict(sorted(Counter(item.label for item in items).items())),
+    )
+
+
+def certify_data(folder: Path, name: str, data: Prepared, context: int, held: Prepared | None = None) -> Certificate:
+    """Likewise for what was made of a person's files. `folder` holds a model that has passed the airlock.
+
+    `held` are rows to be tested on. Raises `DataError` where no row is left to learn from.
+    """
+    if not data.taught:
+        first = next(iter((*data.refused, *data.too_long)))
+        raise DataError(f"no row of {data.name} can be used; {first.where}: {first.why}", fix=FIXES[data_checks.READ])
+    tokenizer = open_tokenizer(folder)
+    return _certificate(
+        folder,
+        name,
+        tokenizer,
+        [example for taught in data.taught for example in prepare.examples(taught)],
+        prepare.encoded(data.taught, tokenizer),
+        context,
+        data_checks.data_checks(data, held),
+        data.shape,
+        data.labels,
+    )
+
+
+def require(certificate: Certificate) -> None:
+    """Raise `Refused` with the first check that failed, and what to do about it."""
+    failed = next((check for check in certificate.checks if not check.passed), None)
+    if failed is not None:
+        checks.require([failed], fix=FIXES.get(failed.name, OURS))
+
+
+def _certificate(
+    folder: Path,
+    name: str,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    rows: Sequence[Encoded],
+    limit: int,
+    said: Sequence[Check],
+    shape: DataShape,
+    labels: dict[str, int],
+) -> Certificate:
     model = open_model(folder)
-    rows = tune.examples(items, task.layout, tokenizer)
-    limit = min(base.record.card.context, micro_tokens)
-    checks = [
-        *text_checks(items, rows, task.layout, tokenizer, limit, model.config.vocab_size),
-        _unseen(items, (*task.choose, *task.test)),
-    ]
-    if all(check.passed for check in checks):  # a row that is already refused may not even fit the model
-        checks += _model_checks(model, rows)
+    vocabulary = int(model.config.vocab_size)
+    found = [*said, *row_checks.row_checks(examples, rows, tokenizer, limit, vocabulary, untrained(folder))]
+    if all(check.passed for check in found):  # a row that is already refused may not even fit the model
+        found += model_checks.model_checks(model, rows)
     return Certificate(
-        base=base.record.card.id,
+        base=name,
         data_hash=tune.data_hash(rows),
         rows=len(rows),
         tokens=sum(len(row.ids) for row in rows),
         supervised_tokens=sum(sum(row.mask) for row in rows),
         longest=max(len(row.ids) for row in rows),
-        labels=dict(sorted(Counter(item.label for item in items).items())),
+        labels=labels,
         bos_id=tokenizer.bos_id if tokenizer.bos else None,
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
-        overlays=tuple(_overlay(item, row, tokenizer) for item, row in list(zip(items, rows, strict=True))[:SHOWN]),
-        checks=tuple(checks),
+        overlays=tuple(
+            overlay(one.id, row, tokenizer)
+            for one, row in zip(examples[:SHOWN], rows, strict=False)
+            if row_checks.is_whole(row) and row_checks.is_inside(row, vocabulary)
+        ),
+        checks=tuple(found),
+        shape=shape,
+        lengths=_lengths(rows),
     )
 
 
-def text_checks(
-    items: Sequence[Item],
-    rows: Sequence[Encoded],
-    layout: Layout,
-    tokenizer: Tokenizer,
-    limit: int,
-    vocabulary: int,
-) -> list[Check]:
-    """What can be seen from token ids alone. Each check counts the rows that break it; the limit is 0."""
-    pairs = list(zip(items, rows, strict=True))
-    return [
-        _count(
-            "loss counts on the label and on nothing else",
-            [item for item, row in pairs if not _mask_is_right(item, row, layout, tokenizer)],
-            "rows whose supervised tokens do not decode to the label, or whose other tokens not to the prompt",
-        ),
-        _count(
-            "every row learns to stop",
-            [item for item, row in pairs if not (row.mask[-1] and row.ids[-1] == tokenizer.eos_id)],
-            "rows that do not end in a supervised EOS",
-        ),
-        _count(
-            "BOS as the tokenizer declares it",
-            [item for item, row in pairs if not _starts_right(row, tokenizer)],
-            "rows that start with more or fewer BOS tokens than declared",
-        ),
-        _count(
-            "no row is cut",
-            [item for item, row in pairs if len(row.ids) > limit],
-            f"rows longer than {limit} tokens (the model's context, or [tune].micro_tokens)",
-        ),
-        _count(
-            "every id is in the embedding table",
-            [item for item, row in pairs if max(row.ids) >= vocabulary],
-            f"rows with an id of {vocabulary} or more",
-        ),
-        _count(
-            "padding is not the end of text",
-            [] if tokenizer.pad_id != tokenizer.eos_id else list(items),
-            "rows whose EOS would be taken for padding",
-        ),
-    ]
+def untrained(folder: Path) -> frozenset[int]:
+    """Ids whose embedding shows that training never reached it (`hub.rows.flags`)."""
+    tensors: dict[str, tuple[Path, Tensor]] = {}
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            tensors |= {name: (path, one) for name, one in read_header(file, path.stat().st_size, path.name).items()}
+    table = architectures.embedding(configs.read(folder), tensors)
+    flags = embedding_rows.flags(*tensors[table]) if table in tensors else []
+    return frozenset(i for i, flagged in enumerate(flags) if flagged)
 
 
-def _mask_is_right(item: Item, row: Encoded, layout: Layout, tokenizer: Tokenizer) -> bool:
-    """The target is decoded behind its prompt, because some decoders take the space off a first word."""
-    border = row.mask.index(True) if any(row.mask) else len(row.ids)
-    prompt = layouts.prompt(layout, item.text)
-    return (
-        all(row.mask[border:-1])  # whether EOS counts is another check's question
-        and tokenizer.text(row.ids[:border]) == prompt
-        and tokenizer.text(row.ids) == prompt + layouts.target(item.label)
-    )
-
-
-def _starts_right(row: Encoded, tokenizer: Tokenizer) -> bool:
-    if not tokenizer.bos:
-        return row.ids[0] != tokenizer.bos_id
-    return row.ids[0] == tokenizer.bos_id and row.ids[1] != tokenizer.bos_id
+def _lengths(rows: Sequence[Encoded]) -> dict[str, int]:
+    """Rows by tokens, in classes that double."""
+    classes = Counter((len(row.ids) - 1).bit_length() for row in rows)
+    return {f"{2 ** (k - 1) + 1 if k else 1}-{2**k}": classes[k] for k in sorted(classes)}
 
 
 def _unseen(items: Sequence[Item], held: Sequence[Item]) -> Check:
     """Held-out texts, or runs of 13 words of them, in the training rows (H078)."""
     seen = {run for item in items for run in split.runs(item.text)}
-    leaked = [item for item in held if seen & split.runs(item.text)]
-    return _count("held-out rows were not learned", leaked, f"held-out rows that share {split.RUN} words in a row")
-
-
-def _count(name: str, broken: Sequence[Item], how: str) -> Check:
-    example = f"; the first: {broken[0].text[:60]!r}" if broken else ""
-    return at_most(name, float(len(broken)), 0.0, how + example)
-
-
-def _model_checks(model: Any, rows: Sequence[Encoded]) -> list[Check]:
-    return [model_checks.isolation(model, rows, model.config.vocab_size), model_checks.accumulation(model, rows)]
-
-
-def _overlay(item: Item, row: Encoded, tokenizer: Tokenizer) -> Overlay:
-    return Overlay(item=item.id, tokens=tuple(zip(tokenizer.pieces(row.ids), row.mask, strict=True)))
+    leaked = [item.text for item in held if seen & split.runs(item.text)]
+    return row_checks.counted(data_checks.UNSEEN, leaked, f"held-out rows that share {split.RUN} words in a row")

@@ -7,9 +7,10 @@ and the continuation's ids are what the whole has beyond the context's own ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from basewright.records import Example, Piece
 from basewright.text.tokenizer import Tokenizer
 
 
@@ -41,17 +42,22 @@ def pair(
     An empty context is conditioned on the start token, or on EOS (the separator of documents in pretraining)
     for a tokenizer that declares none.
     """
+    head = start(tokenizer)
+    left, right = _border(context, continuation, ids or tokenizer.ids)
+    return head + left or [tokenizer.eos_id], right
+
+
+def _border(context: str, continuation: str, ids: Callable[[str], list[int]]) -> tuple[list[int], list[int]]:
     spaces = len(context) - len(context.rstrip())
     if spaces:
         context, continuation = context[:-spaces], context[-spaces:] + continuation
-    head, ids = start(tokenizer), ids or tokenizer.ids
     if not context:
-        return head or [tokenizer.eos_id], ids(continuation)
+        return [], ids(continuation)
     alone, whole = ids(context), ids(context + continuation)
     border = len(alone)
     if continuation and border >= len(whole):  # merged into the context's last token, which then is what is scored
         border = max(0, len(whole) - 1)
-    return head + whole[:border] or [tokenizer.eos_id], whole[border:]
+    return whole[:border], whole[border:]
 
 
 def document(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -61,9 +67,36 @@ def document(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def example(tokenizer: Tokenizer, prompt_text: str, target: str) -> Encoded:
     """A supervised example: loss on the target and on the EOS that ends it, never on the prompt (H065)."""
-    context, continuation = pair(tokenizer, prompt_text, target)
-    supervised = [*continuation, tokenizer.eos_id]
-    return Encoded(
-        ids=tuple(context + supervised),
-        mask=(False,) * len(context) + (True,) * len(supervised),
-    )
+    return _joined(tokenizer, (Piece(text=prompt_text, learned=False), Piece(text=target, learned=True)), ends=True)
+
+
+def pieces(tokenizer: Tokenizer, one: Example) -> Encoded:
+    """An example of several pieces: loss on what is learned and on the EOS after it, on nothing else.
+
+    It starts as `pair` does, and a border between pieces is that of `pair`. A text ends at EOS: what follows one is
+    tokenized by itself, as if it began there.
+    """
+    return _joined(tokenizer, one.pieces, one.ends)
+
+
+def turns(parts: Sequence[Piece]) -> Iterator[tuple[str, str]]:
+    """(what is read, what is learned after it), from one EOS to the next."""
+    context = ""
+    for part in parts:
+        if part.learned:
+            yield context, part.text
+            context = ""
+        else:
+            context += part.text
+    assert not context, "text behind the last learned piece would teach nothing"
+
+
+def _joined(tokenizer: Tokenizer, parts: Sequence[Piece], ends: bool) -> Encoded:
+    ids: list[int] = []
+    mask: list[bool] = []
+    for context, continuation in turns(parts):
+        left, right = _border(context, continuation, tokenizer.ids)
+        left = left if ids else start(tokenizer) + left or [tokenizer.eos_id]
+        ids += [*left, *right, tokenizer.eos_id]
+        mask += [False] * len(left) + [True] * (len(right) + 1)
+    return Encoded(tuple(ids), tuple(mask)) if ends else Encoded(tuple(ids[:-1]), tuple(mask[:-1]))

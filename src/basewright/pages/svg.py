@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
-from basewright.choose.phrases import columns, short
+from basewright.pages.phrases import columns, short
 
 Element = ElementTree.Element
 Place = Callable[[float], float]
@@ -46,6 +46,10 @@ def path(svg: Element, places: Sequence[tuple[float, float]], kind: str) -> None
 
 def band(svg: Element, left: float, right: float, top: float, bottom: float) -> None:
     _add(svg, "rect", "band", x=float(left), y=float(top), width=float(right - left), height=float(bottom - top))
+
+
+def bar(svg: Element, x: float, y: float, width: float, height: float, role: str) -> None:
+    _add(svg, "rect", f"bar {role}", x=float(x), y=float(y), width=float(width), height=float(height))
 
 
 def text(svg: Element, x: float, y: float, words: str, kind: str, width: float = math.inf) -> None:

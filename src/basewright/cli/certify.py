@@ -1,0 +1,179 @@
+"""`basewright certify`: what a model would learn from these rows, and proof that it is what they say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from basewright.cli import show
+
+if TYPE_CHECKING:
+    from basewright.data.prepare import Long, Prepared
+    from basewright.records import Certificate, DataShape
+
+SHAPES = ("text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto")
+CONVERSATIONS = ("messages", "sharegpt", "alpaca")
+LABELS = 12
+"""Labels that are listed; the rarest are among them."""
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--test", "held", type=click.Path(path_type=Path), help="Rows to be tested on: none may be in DATA.")
+@click.option("--shape", type=click.Choice(SHAPES), help="What the rows are; recognised if left out.")
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="What a field is called in DATA.")
+@click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}; \\n is a new line.")
+@click.option(
+    "--long",
+    type=click.Choice(("refuse", "cut", "split")),
+    default="refuse",
+    show_default=True,
+    help="Rows beyond --context: refuse, cut the middle of what is asked, or split plain text into windows.",
+)
+@click.option("--context", type=click.IntRange(8), help="Tokens of a row at most; the model's own if left out.")
+@click.option("--keep-near", is_flag=True, help="Keep rows that are nearly equal to an earlier one.")
+@show.runs_option
+@show.json_option
+def command(
+    model: str,
+    data: Path,
+    held: Path | None,
+    shape: DataShape | None,
+    columns: tuple[str, ...],
+    layout: str | None,
+    long: Long,
+    context: int | None,
+    keep_near: bool,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Certify the rows in DATA for MODEL: read, checked, and shown as MODEL would see them, before anything is trained.
+
+    DATA is a file (JSON lines, JSON, CSV, TSV, Parquet; packed with gzip, xz or bzip2), a folder that `datasets` saved,
+    or a folder of such files or of texts.
+
+    \b
+    basewright certify foundling-prose rows.jsonl
+    basewright certify foundling-prose train.csv --test test.csv --column label=category
+    """
+    from basewright.catalog import config as configs
+    from basewright.data import files, prepare
+    from basewright.hub import airlock
+    from basewright.prove import certificate
+    from basewright.serve.artifact import FACTS, find
+    from basewright.text.tokenizer import open_tokenizer
+
+    found = find(model, show.open_store(runs))
+    folder = found / "model" if (found / FACTS).is_file() else found
+    airlock.inspect(folder)
+    tokenizer = open_tokenizer(folder)
+    room = _room(context, configs.read(folder))
+    options = prepare.Options(
+        shape=shape,
+        columns=_columns(columns),
+        layout=layout and layout.replace("\\n", "\n"),
+        long=long,
+        keep_near=keep_near,
+    )
+    prepared = prepare.prepare(files.read(data), tokenizer, room, options)
+    tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
+    made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested)
+    if made.passed or not as_json:  # a failure is one JSON object, the error
+        show.result(_text(prepared, made, room, sys.stdout.isatty()), _plain(prepared, made), as_json)
+    for line in _hints(prepared, folder):
+        show.hint(line)
+    certificate.require(made)
+
+
+def _room(asked: int | None, config: dict[str, Any]) -> int:
+    from basewright.errors import UsageError
+
+    own = next((int(config[key]) for key in ("max_position_embeddings", "n_positions") if config.get(key)), None)
+    if own is None and asked is None:
+        raise UsageError("the model's config names no context", fix="say how long a row may be: --context 2048")
+    if own is not None and asked is not None and asked > own:
+        raise UsageError(f"the model reads {own} tokens, and not {asked}", fix=f"--context {own}")
+    return asked or own or 0
+
+
+def _columns(given: tuple[str, ...]) -> dict[str, str]:
+    from basewright.errors import UsageError
+
+    for one in given:
+        if not all(one.partition("=")):
+            raise UsageError(f"--column {one!r} is not FIELD=COLUMN", fix="--column label=category, for instance")
+    return {field: column for field, _, column in (one.partition("=") for one in given)}
+
+
+def _plain(data: Prepared, made: Certificate) -> dict[str, Any]:
+    return {
+        "data": {
+            "name": data.name,
+            "form": data.form,
+            "shape": data.shape,
+            "layout": data.layout,
+            "ledger": data.ledger,
+            "hints": data.hints,
+        },
+        "certificate": made,
+    }
+
+
+def _text(data: Prepared, made: Certificate, room: int, colour: bool) -> str:
+    from basewright.data.shapes import WORDS
+    from basewright.prove.overlay import terminal
+
+    rows = [(str(fate.rows), fate.what, fate.why) for fate in data.ledger.fates]
+    checks = [("ok" if check.passed else "FAILED", check.name, _found(check.value, check.how)) for check in made.checks]
+    lines = [
+        f"{data.name}: {data.form}, {WORDS[data.shape]}, {data.ledger.read} rows",
+        show.table(rows, ("rows", "are", "because")),
+        "",
+        f"As {made.base} sees them: {made.rows} rows, {made.tokens} tokens an epoch, loss on {made.supervised_tokens}.",
+        f"The longest has {made.longest} of {room} tokens.",
+        "tokens: " + _counts(made.lengths),
+    ]
+    if made.labels:
+        lines.append(f"{len(made.labels)} labels: {_labels(made.labels)}")
+    lines += ["", "What is learned stands in [brackets]:"]
+    for shown in made.overlays:
+        lines += ["", terminal(shown, colour)]
+    return "\n".join([*lines, "", show.table(checks, ("", "check", "found"))])
+
+
+def _found(value: float, how: str) -> str:
+    return f"{value:.3g} {how}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return " · ".join(f"{name}: {count}" for name, count in counts.items())
+
+
+def _labels(labels: dict[str, int]) -> str:
+    """By how often they are; of many, the commonest and the rarest."""
+    ordered = dict(sorted(labels.items(), key=lambda pair: -pair[1]))
+    if len(ordered) <= LABELS:
+        return _counts(ordered)
+    pairs = list(ordered.items())
+    return f"{_counts(dict(pairs[: LABELS // 2]))} … {_counts(dict(pairs[-LABELS // 2 :]))}"
+
+
+def _hints(data: Prepared, folder: Path) -> list[str]:
+    from basewright.evaluate.nature import files as nature
+
+    lines = [f"hint: {hint.kind} in {hint.rows} rows, as in {hint.examples[0]}" for hint in data.hints]
+    if data.ignored:
+        lines.append(f"not read: {', '.join(data.ignored[:5])}")
+    if data.unused:
+        lines.append(f"columns that are not used: {', '.join(data.unused[:12])}")
+    if data.shape in CONVERSATIONS:
+        found = nature.read(folder)
+        if found.untrained:
+            lines.append(f"the chat template is not used: {', '.join(found.untrained[:4])} in it were never trained")
+        elif found.template:
+            lines.append("the chat template is not used: conversations are written as 'User: …' and 'Assistant: …'")
+    return lines

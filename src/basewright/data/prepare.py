@@ -1,0 +1,271 @@
+"""From a source to what is trained on, every row accounted for: read, deduplicated, written as text, made to fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from basewright import store
+from basewright.data import near, shapes
+from basewright.data.files import Source
+from basewright.data.hints import hints
+from basewright.data.shapes import Refusal, Row
+from basewright.data.split import SIMILAR
+from basewright.errors import UsageError
+from basewright.records import DataShape, Example, Fate, Hint, Piece, Preference, Rated, RowFate, RowLedger
+from basewright.text import encode
+from basewright.text import layout as layouts
+from basewright.text.encode import Encoded
+from basewright.text.layout import LEARNED, Turn
+from basewright.text.tokenizer import Tokenizer
+
+Long = Literal["refuse", "cut", "split"]
+Taught = Example | Preference | Rated
+PATTERNS: dict[DataShape, str] = {"text-label": "Text: {text}\nLabel:", "prompt-completion": "{prompt}"}
+"""Layouts of the shapes that take one, where none is asked for."""
+SHOWN = 3
+GAP = " … "
+TAIL = 4
+"""The last part in TAIL of a window is searched for a place between lines or words to end at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    shape: DataShape | None = None
+    """None: recognised."""
+    columns: Mapping[str, str] | None = None
+    """What a field is called in the data: {"text": "clause"}."""
+    layout: str | None = None
+    long: Long = "refuse"
+    keep_near: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    name: str
+    form: str
+    shape: DataShape
+    layout: str
+    taught: tuple[Taught, ...]
+    rows: tuple[Row, ...]
+    """What each of `taught` says, before the layout; a row that was split is there once for each window."""
+    refused: tuple[Refusal, ...]
+    too_long: tuple[Refusal, ...]
+    ledger: RowLedger
+    hints: tuple[Hint, ...]
+    unused: tuple[str, ...] = ()
+    """Columns that nothing was taken from."""
+    ignored: tuple[str, ...] = ()
+    """Files of the source that hold no rows."""
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Rows of each label; for rated answers, of those wanted and not."""
+        if self.shape == "text-label":
+            return dict(sorted(Counter(row.answer for row in self.rows).items()))
+        return dict(
+            Counter("desirable" if row.desirable else "undesirable" for row in self.rows if row.desirable is not None)
+        )
+
+
+def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options) -> Prepared:
+    """Every row of a source as something to learn that has at most `context` tokens.
+
+    Raises `UsageError` for a shape that is not clear or a layout that does not fit it, `DataError` for a shape that
+    is not known.
+    """
+    raws = shapes.renamed(source.rows, options.columns or {}, source.name)
+    shape = options.shape or shapes.recognise(raws, source.name)
+    pattern = _pattern(shape, options.layout)
+    if options.long == "split" and shape != "text":
+        raise UsageError(
+            f"--long split is for plain text, and these rows are {shape}", fix="--long cut, or shorter rows"
+        )
+    read, refused = shapes.read(raws, shape)
+    unique, equal, alike = near.deduplicate(read)
+    if options.keep_near:
+        unique, alike = _in_order(read, unique, alike), []
+    fitted = [_fit(row, pattern, tokenizer, context, options.long) for row in unique]
+    fates = [
+        *(_fate(name, [one for one in fitted if one.what == name]) for name in ("used", "cut", "split")),
+        *_refusals([*refused, *(one.refusal for one in fitted if one.refusal)]),
+        _twins("duplicate", "the same as an earlier row", equal),
+        _twins(
+            "near-duplicate",
+            f"{SIMILAR:.0%} of its word trigrams are an earlier row's, in question and answer",
+            alike,
+        ),
+    ]
+    pairs = [(taught, one.row) for one in fitted for taught in one.taught]
+    return Prepared(
+        name=source.name,
+        form=source.form,
+        shape=shape,
+        layout=pattern,
+        taught=tuple(taught for taught, _ in pairs),
+        rows=tuple(row for _, row in pairs),
+        refused=tuple(refused),
+        too_long=tuple(one.refusal for one in fitted if one.refusal),
+        ledger=RowLedger(read=len(source.rows), fates=tuple(fate for fate in fates if fate.rows)),
+        hints=hints(unique),
+        unused=shapes.unused(raws, shape),
+        ignored=source.ignored,
+    )
+
+
+def examples(taught: Taught) -> tuple[Example, ...]:
+    """The texts that something taught puts before the model: two for a preference, chosen first."""
+    if isinstance(taught, Example):
+        return (taught,)
+    answers = (taught.chosen, taught.rejected) if isinstance(taught, Preference) else (taught.completion,)
+    asked = Piece(text=taught.prompt, learned=False)
+    return tuple(layouts.example((asked, Piece(text=answer, learned=True))) for answer in answers)
+
+
+def encoded(taught: Sequence[Taught], tokenizer: Tokenizer) -> list[Encoded]:
+    """All texts of what is taught, in order."""
+    return [encode.pieces(tokenizer, one) for each in taught for one in examples(each)]
+
+
+# --- text to fit ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    row: Row
+    what: RowFate
+    taught: tuple[Taught, ...] = ()
+    refusal: Refusal | None = None
+
+
+def _fit(row: Row, pattern: str, tokenizer: Tokenizer, context: int, long: Long) -> _Fitted:
+    taught = _taught(row, pattern)
+    length = _length(taught, tokenizer)
+    if length <= context:
+        return _Fitted(row, "used", (taught,))
+    if long == "split":
+        parts = list(windows(row.answer, context - 2, tokenizer))  # beside the start and the end
+        pieces = [(Piece(text=part, learned=True),) for part in parts]
+        return _Fitted(
+            row, "split", tuple(layouts.example(one, ends=i == len(pieces)) for i, one in enumerate(pieces, start=1))
+        )
+    shorter = _cut(row, lambda one: _length(_taught(one, pattern), tokenizer) <= context) if long == "cut" else None
+    if shorter is not None:
+        return _Fitted(shorter, "cut", (_taught(shorter, pattern),))
+    alone = " although all that is asked was cut" if long == "cut" else ""
+    why = f"longer than {context} tokens{alone}: it has {length}"
+    return _Fitted(row, "refused", refusal=Refusal(row.where, why, shapes.start(row.content)))
+
+
+def _length(taught: Taught, tokenizer: Tokenizer) -> int:
+    return max(len(encode.pieces(tokenizer, one).ids) for one in examples(taught))
+
+
+def _taught(row: Row, pattern: str) -> Taught:
+    pieces = layouts.plain(row.turns, pattern)
+    if row.rejected is None and row.desirable is None:
+        return layouts.example(pieces)
+    asked = "".join(piece.text + "\n" * piece.learned for piece in pieces[:-1])
+    answer = pieces[-1].text
+    if row.rejected is None:
+        wanted = bool(row.desirable)
+        return Rated(id=_id(asked, answer, wanted), prompt=asked, completion=answer, desirable=wanted)
+    rejected = layouts.spaced(asked, row.rejected)
+    return Preference(id=_id(asked, answer, rejected), prompt=asked, chosen=answer, rejected=rejected)
+
+
+def _id(*content: str | bool) -> str:
+    return store.digest(content)[:16]
+
+
+def _cut(row: Row, fits: Callable[[Row], bool]) -> Row | None:
+    """The row with the middle taken out of what is asked, as little as possible; answers stay whole.
+
+    Head and tail say most of a text (Sun et al. 2019, "How to fine-tune BERT", table 2). None where it never fits.
+    """
+    low, high = 0, max(len(turn.text) for turn in row.turns)
+    if not fits(_shortened(row, low)):
+        return None
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(_shortened(row, middle)) else (low, middle)
+    return _shortened(row, low)
+
+
+def _shortened(row: Row, longest: int) -> Row:
+    if len(row.turns) == 1:
+        return row
+    head = longest // 2
+    turns = tuple(
+        turn
+        if turn.role in LEARNED or len(turn.text) <= longest + len(GAP)
+        else Turn(turn.role, turn.text[:head] + GAP + turn.text[len(turn.text) - (longest - head) :])
+        for turn in row.turns
+    )
+    return replace(row, turns=turns)
+
+
+def windows(text: str, room: int, tokenizer: Tokenizer) -> Iterator[str]:
+    """A text as stretches of at most `room` tokens, which together are the text; they end before a line or a word."""
+    while text:
+        end = _reach(text, room, tokenizer)
+        yield text[:end]
+        text = text[end:]
+
+
+def _reach(text: str, room: int, tokenizer: Tokenizer) -> int:
+    ahead = text[: room * 8]
+    offsets = tokenizer.backend.encode(ahead, add_special_tokens=False).offsets
+    end = len(ahead) if len(offsets) <= room else max(1, offsets[room - 1][1])
+    while end < len(text) or len(tokenizer.ids(text[:end])) > room:
+        low = max(1, end - end // TAIL)
+        place = next((at for mark in ("\n", " ") if (at := text.rfind(mark, low, end)) > 0), end)
+        if len(tokenizer.ids(text[:place])) <= room or place == 1:
+            return place
+        end = max(1, min(place, end * 15 // 16))
+    return end
+
+
+# --- ledger ---------------------------------------------------------------------------------------
+
+
+def _pattern(shape: DataShape, layout: str | None) -> str:
+    if layout is None:
+        return PATTERNS.get(shape, "{prompt}")
+    if shape not in PATTERNS:
+        raise UsageError(f"rows of the shape {shape} have a layout of their own", fix="leave --layout out")
+    return layouts.check_pattern(layout, "text" if shape == "text-label" else "prompt")
+
+
+def _in_order(read: Sequence[Row], unique: Sequence[Row], alike: Sequence[near.Twin]) -> list[Row]:
+    kept = {row.where for row in (*unique, *(twin.row for twin in alike))}
+    return [row for row in read if row.where in kept]
+
+
+def _fate(what: RowFate, fitted: Sequence[_Fitted]) -> Fate:
+    why = {"used": "as they are", "cut": "the middle of what is asked was taken out", "split": "into windows"}[what]
+    shown = tuple(f"{one.row.where}: {shapes.start(one.row.content)}" for one in fitted[:SHOWN])
+    return Fate(what=what, why=why, rows=len(fitted), examples=shown)
+
+
+def _refusals(refused: Sequence[Refusal]) -> list[Fate]:
+    """One fate for each reason; what follows a colon is about one row."""
+    reasons: dict[str, list[Refusal]] = {}
+    for one in refused:
+        reasons.setdefault(one.why.split(":")[0], []).append(one)
+    return [
+        Fate(
+            what="refused",
+            why=why,
+            rows=len(them),
+            examples=tuple(f"{one.where}: {one.why}: {one.shown}" for one in them[:SHOWN]),
+        )
+        for why, them in reasons.items()
+    ]
+
+
+def _twins(what: RowFate, why: str, twins: Sequence[near.Twin]) -> Fate:
+    shown = tuple(f"{row.where} and {first.where}: {shapes.start(row.content)}" for row, first in twins[:SHOWN])
+    return Fate(what=what, why=why, rows=len(twins), examples=shown)
