@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -98,9 +98,7 @@ class Lane:
         for path in root.rglob("*.*"):
             self.good[path] = path.read_bytes()
         airlock.inspect_adapter(root / "adapter")
-        for source in (CHATML, "{% if %}"):  # imports happen before anyone listens
-            with suppress(ModelFileError):
-                template.parse(source, "x")
+        template.parse(CHATML, "x")  # imports happen before anyone listens
         render(CHATML, CONVERSATION, file="x")
         peers.warm(root / "model")
 

@@ -100,7 +100,7 @@ def command(
         return
     show.result(words.explained(plan), plan, as_json)
     _refuse(plan, _said(ctx))
-    show.hint(f"\nNext      {_next(plan)}")
+    show.hint(f"\nNext      {_next(card, plan)}")
 
 
 def _welcome() -> str:
@@ -155,7 +155,9 @@ def _measured(card: ModelCard, plan: Plan, as_json: bool) -> None:
     show.hint("\nNext      basewright build RECIPE.toml plans again before it tunes")
 
 
-def _next(plan: Plan) -> str:
+def _next(card: ModelCard, plan: Plan) -> str:
+    if card.location.startswith("hub:"):
+        return f"basewright pull {card.location.removeprefix('hub:')}"
     if plan.job in ("complete", "evaluate", "serve"):
         return f"basewright complete {plan.model} 'Once upon a time'"
     return f"basewright plan {plan.model} --job {plan.job} --measure   one step, really made"

@@ -86,7 +86,9 @@ def parse(source: str, file: str) -> nodes.Template:
 
 def environment() -> Environment:
     """The only environment there is: sandboxed, nothing can be changed from inside, the settings of transformers."""
-    from jinja2 import nodes
+    import unicodedata  # noqa: F401 - Jinja's lexer imports it at the first \N{…} in a template, too late for a watched process
+
+    from jinja2 import debug, nodes  # noqa: F401 - and this at the first error
     from jinja2.ext import Extension, loopcontrols
     from jinja2.parser import Parser
     from jinja2.sandbox import ImmutableSandboxedEnvironment

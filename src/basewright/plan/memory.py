@@ -376,7 +376,8 @@ def _evaluation(model: Model, ask: Ask) -> list[Term]:
     if ask.plain or model.card.kind != "decoder":
         return [*_weights(model, ask), *_forward(model, ask, ask.micro_tokens, ask.micro_tokens)]
     shape, rows, context = model.shape, rows_at_once(ask), ask.context
-    attention = 2 * rows * context * (model.queries + model.keys) + ask.micro_tokens * (3 * model.queries + shape.width)
+    repeated = model.queries if model.queries != model.keys else 0  # a mask forbids kernels that share keys
+    attention = 2 * rows * context * (repeated + model.keys) + ask.micro_tokens * (3 * model.queries + shape.width)
     needs = {
         "attention under a tree mask": size * attention + 5 * ask.micro_tokens * context,
         "feed-forward": size * ask.micro_tokens * (4 * shape.feed_forward + 2 * shape.width),
@@ -385,7 +386,7 @@ def _evaluation(model: Model, ask: Ask) -> list[Term]:
     name = max(needs, key=lambda which: needs[which])
     return [
         *_weights(model, ask),
-        kv_cache(model, context, rows, size),
+        kv_cache(model, context, rows + 1, size),  # each row has its own copy of the prefix
         product("logits" if name == "logits" else "activations", name, bytes=needs[name]),
     ]
 
