@@ -63,4 +63,4 @@ def test_short_segments_of_like_length_share_a_call() -> None:
     lengths = (3, 4, 9, 16, 17, 30, 200, 200, 205)
     runs = attention._runs(lengths)
     assert [run.lengths for run in runs] == [(3, 4, 9, 16), (17, 30), (200, 200), (205,)]
-    assert [run.start for run in runs] == [0, 32, 79, 479]
+    assert [run.tokens for run in runs] == [32, 47, 400, 205]

@@ -61,15 +61,35 @@ def test_cross_entropy_of_what_is_never_predicted_is_finite() -> None:
 
 @pytest.mark.parametrize("pays", [True, False])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_lora_linear(monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, pays: bool) -> None:
+def test_lora_linears(monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, pays: bool) -> None:
     monkeypatch.setattr(kernels, "bfloat16_pays", lambda: pays)
-    x, weight, down, up = tensors((2, 9, 16), (24, 16), (4, 16), (24, 4))
-    weight = weight.to(kind).double()
+    x, *weights = tensors((2, 9, 16), (24, 16), (8, 16))
+    weights = [weight.to(kind).double() for weight in weights]
+
+    def ours(x: torch.Tensor, *learned: torch.Tensor) -> torch.Tensor:
+        pairs = zip(weights, learned[::2], learned[1::2], strict=True)
+        maps = [kernels.Map(weight.to(kind), down, up) for weight, down, up in pairs]
+        return torch.cat(kernels.lora_linears(x, maps, 0.5), dim=-1)
+
+    def plain(x: torch.Tensor, *learned: torch.Tensor) -> torch.Tensor:
+        pairs = zip(weights, learned[::2], learned[1::2], strict=True)
+        return torch.cat([x @ weight.T + 0.5 * (x @ down.T) @ up.T for weight, down, up in pairs], dim=-1)
+
+    learned = tensors((4, 16), (24, 4), (3, 16), (8, 3))
+    compare(ours, plain, [x, *learned], [kind, *[torch.float32] * 4], LIMIT[kind])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_rotary(kind: torch.dtype) -> None:
+    from transformers.models.llama.modeling_llama import rotate_half
+
+    (angles,) = tensors((1, 1, 9, 4))
+    cos, sin = (torch.cat([part, part], dim=-1).to(kind).double() for part in (angles.cos(), angles.sin()))
     compare(
-        lambda x, down, up: kernels.lora_linear(x, weight.to(kind), down, up, 0.5),
-        lambda x, down, up: x @ weight.T + 0.5 * (x @ down.T) @ up.T,
-        [x, down, up],
-        [kind, torch.float32, torch.float32],
+        lambda x: kernels.rotary(x, cos.to(kind), sin.to(kind)),
+        lambda x: x * cos + rotate_half(x) * sin,
+        tensors((1, 2, 9, 8)),
+        [kind],
         LIMIT[kind],
     )
 
@@ -112,7 +132,7 @@ def test_under_autocast_the_weights_may_be_float32() -> None:
     x, weight, down, up = (t.float() for t in tensors((9, 16), (24, 16), (4, 16), (24, 4)))
     down.requires_grad_(), up.requires_grad_(), x.requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = kernels.lora_linear(x, weight, down, up, 1.0)
+        (out,) = kernels.lora_linears(x, [kernels.Map(weight, down, up)], 1.0)
         nats = kernels.cross_entropy(out, torch.eye(24), torch.arange(9), 4)
     nats.backward()
     assert out.dtype == torch.bfloat16

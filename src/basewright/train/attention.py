@@ -47,18 +47,19 @@ def attend(
     **_kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """query (1, heads, N, head_dim), key and value (1, kv_heads, N, head_dim) → (1, N, heads, head_dim)."""
-    out = []
-    for run in _runs(tuple(segment_lengths)):
-        q, k, v = (_segments(x, run) for x in (query, key, value))
-        attended = kernels.causal_attention(q, k, v, scaling, dropout)
-        out.append(_joined(attended, run))
-    return torch.cat(out, dim=1), None
+    runs = _runs(tuple(segment_lengths))
+    sizes = [run.tokens for run in runs]
+    parts = zip(runs, *(x.squeeze(0).split(sizes, dim=1) for x in (query, key, value)), strict=True)
+    out = [
+        _joined(kernels.causal_attention(*(_segments(x, run) for x in qkv), scaling, dropout), run)
+        for run, *qkv in parts
+    ]
+    return torch.cat(out, dim=0)[None], None
 
 
 class Run(NamedTuple):
-    """Neighbouring segments that share a call."""
+    """Lengths of neighbouring segments that share a call."""
 
-    start: int
     lengths: tuple[int, ...]
 
     @property
@@ -66,32 +67,51 @@ class Run(NamedTuple):
         return max(self.lengths)
 
     @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+    @property
     def even(self) -> bool:
         return len(set(self.lengths)) == 1
 
 
 def _segments(x: torch.Tensor, run: Run) -> torch.Tensor:
-    """(1, heads, N, head_dim) → (segments, heads, longest, head_dim); a shorter one is padded with its last token."""
+    """(heads, tokens, head_dim) → (segments, heads, longest, head_dim), shorter ones padded on the right."""
     if run.even:
-        part = x[0, :, run.start : run.start + sum(run.lengths)]
-        return part.reshape(x.shape[1], len(run.lengths), run.longest, x.shape[3]).transpose(0, 1)
-    index_SL, _ = _places(run, x.device)
-    return x[0, :, index_SL].transpose(0, 1)
+        return x.unflatten(1, (len(run.lengths), run.longest)).transpose(0, 1)
+    padded: torch.Tensor = _Padded.apply(x, run)  # type: ignore[no-untyped-call]
+    return padded
 
 
 def _joined(attended: torch.Tensor, run: Run) -> torch.Tensor:
-    """(segments, heads, longest, head_dim) → (1, tokens, heads, head_dim), without what was padded."""
+    """(segments, heads, longest, head_dim) → (tokens, heads, head_dim), without what was padded."""
     flat = attended.transpose(1, 2).flatten(0, 1)
-    return (flat if run.even else flat[_places(run, attended.device)[1]])[None]
+    return flat if run.even else flat.index_select(0, _places(run, flat.device)[1])
+
+
+class _Padded(torch.autograd.Function):
+    """Behind a shorter segment its last token is repeated; what comes back from there is zero, since nobody saw it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, run: Run) -> torch.Tensor:
+        ctx.run = run
+        padded = x.index_select(1, _places(run, x.device)[0])
+        return padded.unflatten(1, (len(run.lengths), run.longest)).transpose(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        flat = grads[0].transpose(0, 1).flatten(1, 2)
+        return flat.index_select(1, _places(ctx.run, flat.device)[1]), None
 
 
 @lru_cache(maxsize=64)
 def _places(run: Run, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where each place of the padded segments is in the row, (S, L), and where each token is among those places."""
+    """Of each place in the padded segments, its token, (S * L,); of each token, its place there, (tokens,)."""
     lengths_S1 = torch.tensor(run.lengths, device=device)[:, None]
     at_L = torch.arange(run.longest, device=device)
-    starts_S1 = run.start + lengths_S1.cumsum(0) - lengths_S1
-    return starts_S1 + torch.minimum(at_L, lengths_S1 - 1), (at_L < lengths_S1).flatten().nonzero()[:, 0]
+    starts_S1 = lengths_S1.cumsum(0) - lengths_S1
+    tokens_SL = starts_S1 + torch.minimum(at_L, lengths_S1 - 1)
+    return tokens_SL.flatten(), (at_L < lengths_S1).flatten().nonzero()[:, 0]
 
 
 @lru_cache(maxsize=64)
@@ -101,13 +121,13 @@ def _runs(lengths: tuple[int, ...]) -> tuple[Run, ...]:
 
 def _grouped(lengths: tuple[int, ...]) -> Iterator[Run]:
     """Runs of equal lengths, and of short ones that fall into one bucket."""
-    start, group = 0, list(lengths[:1])
+    group = list(lengths[:1])
     for length in lengths[1:]:
         if length != group[0] and not (_bucket(length) == _bucket(group[0]) and length <= PADDED_UP_TO):
-            yield Run(start, tuple(group))
-            start, group = start + sum(group), []
+            yield Run(tuple(group))
+            group = []
         group.append(length)
-    yield Run(start, tuple(group))
+    yield Run(tuple(group))
 
 
 def _bucket(length: int) -> int:

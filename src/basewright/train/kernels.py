@@ -6,8 +6,9 @@ N tokens · D width · F feed-forward · K supervised tokens · V vocabulary · 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -86,46 +87,93 @@ def bfloat16_pays() -> bool:
     return bool(known.get("amx_bf16") or (known.get("avx512_bf16") and "AMD" in str(known.get("cpu_name"))))
 
 
-def lora_linear(
-    x: torch.Tensor, weight_OD: torch.Tensor, down_RD: torch.Tensor, up_OR: torch.Tensor, scale: float
-) -> torch.Tensor:
-    """x W^T + scale (x A^T) B^T with W frozen, in the precision of W; x (..., D).
+class Map(NamedTuple):
+    """A frozen linear map and what is learned beside it: weight (O, D), down (R, D), up (O, R)."""
 
-    Kept are x, which its neighbours keep too, and x A^T.
+    weight: torch.Tensor
+    down: torch.Tensor
+    up: torch.Tensor
+
+
+def lora_linears(x: torch.Tensor, maps: Sequence[Map], scale: float) -> tuple[torch.Tensor, ...]:
+    """x W^T + scale (x A^T) B^T of each map, in the precision of x (..., D).
+
+    Kept are x, once for all of them, and x A^T.
     """
-    return _apply(_LoraLinear, x, weight_OD, down_RD, up_OR, scale)
+    out: tuple[torch.Tensor, ...] = _LoraLinears.apply(x, scale, *(tensor for one in maps for tensor in one))  # type: ignore[no-untyped-call]
+    return out
 
 
-class _LoraLinear(torch.autograd.Function):
+class _LoraLinears(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, weight_OD: torch.Tensor, down_RD: torch.Tensor, up_OR: torch.Tensor, scale: float
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, scale: float, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         kept = _kept_in(x)
         cast = _multiplied_in(kept, x.device.type)
+        maps = _maps(tensors, cast)
         kept_ND = x.to(kept).flatten(0, -2)
+        outs = []
         with torch.autocast(x.device.type, enabled=False):
             x_ND = kept_ND.to(cast)
-            out_NO = x_ND @ weight_OD.to(cast).T
-            low_NR = x_ND @ down_RD.to(cast).T
-            out_NO.addmm_(low_NR, up_OR.to(cast).T, alpha=scale)
-        ctx.save_for_backward(kept_ND, weight_OD, down_RD, up_OR, low_NR)
-        ctx.scale = scale
-        return out_NO.to(kept).view(*x.shape[:-1], -1)
+            lows = (x_ND @ torch.cat([one.down for one in maps]).T).split([len(one.down) for one in maps], dim=1)
+            for one, low_NR in zip(maps, lows, strict=True):
+                out_NO = (x_ND @ one.weight.T).addmm_(low_NR, one.up.T, alpha=scale)
+                outs.append(out_NO.to(kept).view(*x.shape[:-1], -1))
+        ctx.save_for_backward(kept_ND, *lows, *tensors)
+        ctx.scale, ctx.shape = scale, x.shape
+        return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        kept_ND, weight_OD, down_RD, up_OR, low_NR = ctx.saved_tensors
-        cast = low_NR.dtype
-        grad_NO, x_ND = grads[0].flatten(0, -2).to(cast), kept_ND.to(cast)
-        grad_NR = (grad_NO @ up_OR.to(cast)).mul_(ctx.scale)
-        grad_x = None
+        kept_ND, *saved = ctx.saved_tensors
+        lows, tensors = saved[: len(grads)], saved[len(grads) :]
+        cast = lows[0].dtype
+        maps, x_ND = _maps(tensors, cast), kept_ND.to(cast)
+        grad_NOs = [grad.flatten(0, -2).to(cast) for grad in grads]
+        grad_lows = torch.cat([grad_NO @ one.up for one, grad_NO in zip(maps, grad_NOs, strict=True)], dim=1).mul_(
+            ctx.scale
+        )
+        grad_ND = None
         if ctx.needs_input_grad[0]:
-            grad_ND = (grad_NO @ weight_OD.to(cast)).addmm_(grad_NR, down_RD.to(cast))
-            grad_x = grad_ND.to(kept_ND.dtype).view(*grads[0].shape[:-1], -1)
-        grad_RD = (grad_NR.T @ x_ND).to(down_RD.dtype)
-        grad_OR = (grad_NO.T @ low_NR).to(up_OR.dtype).mul_(ctx.scale)
-        return grad_x, None, grad_RD, grad_OR, None
+            grad_ND = grad_lows @ torch.cat([one.down for one in maps])
+            for one, grad_NO in zip(maps, grad_NOs, strict=True):
+                grad_ND.addmm_(grad_NO, one.weight)
+            grad_ND = grad_ND.to(kept_ND.dtype).view(ctx.shape)
+        found: list[torch.Tensor | None] = [grad_ND, None]
+        downs = (grad_lows.T @ x_ND).split([len(one.down) for one in maps])
+        for one, grad_NO, low_NR, grad_RD in zip(_maps(tensors), grad_NOs, lows, downs, strict=True):
+            grad_OR = (grad_NO.T @ low_NR).mul_(ctx.scale)
+            found += [None, grad_RD.to(one.down.dtype), grad_OR.to(one.up.dtype)]
+        return tuple(found)
+
+
+def _maps(tensors: Sequence[torch.Tensor], cast: torch.dtype | None = None) -> list[Map]:
+    given = tensors if cast is None else [tensor.to(cast) for tensor in tensors]
+    return [Map(*given[i : i + 3]) for i in range(0, len(given), 3)]
+
+
+def rotary(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """x (..., N, head_dim) turned by the angles of its positions (..., N, head_dim), the first half against the second
+    (Su et al. 2021, as Llama lays it out); nothing of x is kept."""
+    return _apply(_Rotary, x, cos, sin)
+
+
+class _Rotary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin, 1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return _turned(grads[0], *ctx.saved_tensors, -1.0), None, None
+
+
+def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, way: float) -> torch.Tensor:
+    out = x * cos
+    half = x.shape[-1] // 2
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-way)
+    out[..., half:].addcmul_(x[..., :half], sin[..., half:], value=way)
+    return out
 
 
 def causal_attention(
