@@ -30,6 +30,7 @@ def test_build_then_json_then_runs(recipe: Path, capsys: pytest.CaptureFixture[s
     assert f"basewright build {recipe} {' '.join(runs)}" in page
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert first.err.count("basewright ") == 3  # the next three commands
+    assert "$'Text: …\\nLabel:'" in first.err  # in the layout it was tuned on
 
     assert run(["build", str(recipe), *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -93,17 +93,18 @@ def test_every_command_runs(guide: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def _made_small(recipe: Path) -> None:
-    for key, value in {
-        "models": '["./one", "./two"]\nlicence = "CC0-1.0"',
-        "shots": "2",
-        "repeats": "1",
-        "examples": "1600",
-        "forgetting": "9.0",
+    text = recipe.read_text("utf-8")
+    for pattern, value in {
+        r"^models = .*$": 'models = ["./one", "./two"]\nlicence = "CC0-1.0"',
+        r"^shots = .*$": "shots = 2",
+        r"^repeats = .*$": "repeats = 1",
+        r"^\[choose\]\nexamples = .*$": "[choose]\nexamples = 60",
+        r"^\[tune\]\nexamples = .*$": "[tune]\nexamples = 1600\nlearning_rate = 0.01\nrank = 8",
+        r"^forgetting = .*$": "forgetting = 9.0",
     }.items():
-        recipe.write_text(re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", recipe.read_text("utf-8")), "utf-8")
-    recipe.write_text(
-        recipe.read_text("utf-8").replace("[tune]\n", "[tune]\nlearning_rate = 0.01\nrank = 8\n"), "utf-8"
-    )
+        text, found = re.subn(pattern, value, text, flags=re.M)
+        assert found == 1, pattern
+    recipe.write_text(text, "utf-8")
 
 
 def _serve(command: list[str]) -> None:

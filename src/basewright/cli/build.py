@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,14 @@ def _plain(built: Built, report: Path, folder: str) -> dict[str, Any]:
 
 
 def _next(built: Built, where: str) -> str:
+    """The prompt is spelled as bash takes it; another layout than the tuned one gets another model's answers."""
+    from basewright.text import layout
+
     name = built.release.record.name
+    asked = json.dumps(layout.prompt(built.adapter.record.layout, "…"), ensure_ascii=False)[1:-1].replace("'", "\\'")
     return (
-        f"\nNext      basewright serve {name}{where}        # answer on /v1/completions\n"
-        f"          basewright complete {name}{where} TEXT   # ask it here\n"
+        f"\nNext      basewright complete {name}{where} $'{asked}'   # ask it here, in the words it was tuned on\n"
+        f"          basewright serve {name}{where}        # answer on /v1/completions\n"
         f"          basewright runs{where}                 # everything that was made"
     )
 

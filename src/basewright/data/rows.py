@@ -30,7 +30,7 @@ def read(path: Path, columns: tuple[str, str] = COLUMNS) -> list[Item]:
     elif path.suffix in (".csv", ".tsv"):
         found = _csv(path.name, _text(path), columns)
     else:
-        raise DataError(f"{path.name} is neither .jsonl nor .csv nor .tsv", fix="save the rows as JSON lines or CSV")
+        raise DataError(f"{path.name} is neither .jsonl nor .csv nor .tsv", fix=f"basewright new {path.name}")
     items = [_item(path.name, line, row, columns) for line, row in found]
     if not items:
         raise DataError(f"{path.name} holds no rows", fix='write rows like {"text": "…", "label": "…"} into it')

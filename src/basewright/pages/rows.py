@@ -70,7 +70,7 @@ def whole(value: float) -> str:
 
 
 def _names_above(chart: svg.Element, row: Row, y: float, width: int) -> None:
-    edge = width - (len(row.shown) + 1.5) * svg.CHAR
+    edge = width - (len(row.shown) + 2.5) * svg.CHAR
     svg.text(chart, 0, y - 14, row.name, f"name {row.role}", edge - (len(row.note) + 1) * svg.CHAR)
     svg.text(chart, edge, y - 14, row.note, "note end")
     svg.text(chart, width, y - 14, row.shown, "value end")
