@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 """Third-party material beside the checkout; tests that need it skip where it is absent."""
@@ -25,5 +26,7 @@ def shared() -> Path:
 
 
 def pytest_configure() -> None:
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")  # a machine that does other work too is slow, and no test is wrong for it
     os.environ["OMP_NUM_THREADS"] = "1"  # tiny models on many threads only wait for each other
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -223,7 +223,7 @@ def test_h009_convert_a_cut_gguf(copied: Path, monkeypatch: pytest.MonkeyPatch) 
         out.write_bytes(out.read_bytes()[:-1000])
 
     monkeypatch.setattr("basewright.convert.stage.to_gguf", cut)
-    stopped(copied, Refused, "convert", "GGUF|gguf|cut")
+    stopped(copied, ModelFileError, "convert", "cut off")
 
 
 def test_convert_an_unknown_format(copied: Path) -> None:

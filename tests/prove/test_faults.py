@@ -32,6 +32,8 @@ ASIDE = "nobody in the kitchen looked up when the old clock on the wall struck n
 POSITIONS = "packed rows keep their labels and positions"
 ISOLATED = "packed rows do not see each other"
 LOSS = "accumulation does not change the loss"
+OPENED = "packed rows give what each row gives by itself"
+"""No check of the certificate: without it the model is not even opened (`train.opened`)."""
 GRADIENT = "accumulation does not change the gradient"
 Rows = list[dict[str, Any]]
 
@@ -410,7 +412,7 @@ def crossing(row: Packed) -> Packed:
 
 
 PACKING_FAULTS: dict[str, tuple[Fault, str]] = {
-    "attention over all": (leaking_attention, ISOLATED),
+    "attention over all": (leaking_attention, OPENED),
     "attention over two neighbours": (attention_of_pairs, ISOLATED),
     "positions that run on": (packed(lambda row: replace(row, positions=np.arange(len(row.ids)))), POSITIONS),
     "positions all 0": (packed(lambda row: replace(row, positions=np.zeros_like(row.ids))), POSITIONS),
@@ -420,8 +422,12 @@ PACKING_FAULTS: dict[str, tuple[Fault, str]] = {
         POSITIONS,
     ),
     "labels shifted twice": (packed(lambda row: replace(row, labels=np.roll(row.labels, -1))), POSITIONS),
-    "loss averaged in each micro-batch": (lossy(lambda nats, row: nats / row.supervised), LOSS),
-    "loss over all tokens": (lossy(lambda nats, row: nats * len(row.ids) ** 0.5), LOSS),
+    "loss averaged in each micro-batch": (lossy(lambda nats, row: nats / row.supervised), OPENED),
+    "loss over all tokens": (lossy(lambda nats, row: nats * len(row.ids) ** 0.5), OPENED),
+    "loss thinned by prompts": (
+        lossy(lambda nats, row: nats * row.supervised / (len(row.ids) - len(row.lengths))),
+        LOSS,
+    ),
     "gradient averaged in each micro-batch": (
         lossy(lambda nats, row: nats.detach() + (nats - nats.detach()) / len(row.lengths)),
         GRADIENT,
@@ -435,6 +441,10 @@ FAULTS = ROW_FAULTS | TOKEN_FAULTS | PACKING_FAULTS
 def test_h065_h066_h068_h070_h074_h078_a_fault_has_its_check(world: World, name: str) -> None:
     fault, check = FAULTS[name]
     fault(world)
+    if check == OPENED:
+        with pytest.raises(Refused, match="does not take packed rows"):
+            world.certify()
+        return
     made = world.certify()
     assert check in [one.name for one in made.checks if not one.passed]
     with pytest.raises(Refused) as caught:
@@ -450,4 +460,4 @@ def test_each_check_is_seen_to_fail() -> None:
     names = {
         value for module in modules for key, value in vars(module).items() if key.isupper() and isinstance(value, str)
     }
-    assert names | {POSITIONS, ISOLATED, LOSS, GRADIENT} == known
+    assert names | {POSITIONS, ISOLATED, LOSS, GRADIENT, OPENED} == known

@@ -32,7 +32,7 @@ BANS = (
             "jinja2.sandbox.",
             "jinja2.nativetypes.",
         ),
-        ("formats/template.py", "choose/page.py"),  # the second: the package's own page, which no stranger writes
+        ("formats/template.py", "pages/sheet.py"),  # the second: the package's own pages, which no stranger writes
     ),
     Ban("chat templates are rendered in one place (H013)", ("transformers.utils.chat_template_utils.",)),
     Ban("GGUF heads are read by formats/gguf.py (H010)", ("gguf.GGUFReader", "gguf.gguf_reader.")),
