@@ -1,14 +1,13 @@
-"""What this computer has for us now: cores, memory, disk, devices. Looks and never loads a library."""
+"""What this computer has for us now: cores, memory, disk, devices. Looks and never loads a library.
+
+What only some machines need is imported where it is used: every listing of what fits starts here.
+"""
 
 from __future__ import annotations
 
-import csv
-import ctypes
 import math
 import os
-import platform
 import shutil
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +61,9 @@ def cuda() -> tuple[Device, ...]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
+    import csv
+    import subprocess
+
     try:
         done = subprocess.run([program, *NVIDIA], capture_output=True, text=True, timeout=10, check=True)
         rows = [row for row in csv.reader(done.stdout.splitlines(), skipinitialspace=True) if row]
@@ -118,6 +120,8 @@ def return_freed_memory() -> None:
     with 128 KiB, nothing more, for 1.5 times the processor time, which larger rows do not pay.
     Where there is no `mallopt` nothing is done.
     """
+    import ctypes
+
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, RETURNED)
 
@@ -184,4 +188,4 @@ def _cpu_name() -> str:
     for line in _text(ROOT / "proc/cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
-    return platform.machine() or "cpu"
+    return os.uname().machine if hasattr(os, "uname") else "cpu"

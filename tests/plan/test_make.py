@@ -67,7 +67,7 @@ def test_accumulation_keeps_the_batch() -> None:
 def test_h030_a_plan_counts_the_disk() -> None:
     here = Machine(devices=(), cores=1, ram=2**36, disk_free=2**20)
     card = cards.get("foundling-prose")
-    made = make.make(card, here, asking.ask(card, make.device_of(here), "lora", rank=8))
+    made = make.make(card, here, asking.ask(card, asking.device_of(here), "lora", rank=8))
     checkpoints = 3 * 12 * Model.of(card).adapter(8, ())
     assert made.disk == pytest.approx(1.05 * (2 * card.parameters + checkpoints), abs=2)
     assert not made.fits

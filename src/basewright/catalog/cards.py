@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -149,7 +148,7 @@ def _facts() -> tuple[ModelFacts, ...]:
 @cache
 def _texts() -> tuple[tuple[str, str], ...]:
     """(name, content) of every file of facts."""
-    there = files("basewright.catalog").joinpath("data").iterdir()
+    there = (Path(__file__).parent / "data").iterdir()
     return tuple((path.name, path.read_text("utf-8")) for path in there if path.name.endswith(".toml"))
 
 

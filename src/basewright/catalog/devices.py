@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import tomli
@@ -58,7 +58,7 @@ class _Metal:
 @cache
 def devices() -> tuple[DeviceFacts, ...]:
     """Every accelerator of the table, in its order."""
-    table = tomli.loads(files("basewright.catalog").joinpath("facts/devices.toml").read_text("utf-8"))
+    table = tomli.loads((Path(__file__).parent / "facts/devices.toml").read_text("utf-8"))
     metal: _Metal = from_plain(_Metal, table["metal"])
     return tuple(facts for stanza in table["device"] for facts in _facts(stanza, metal))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import tomli
 
@@ -46,7 +46,7 @@ class Terms:
 @cache
 def table() -> tuple[Terms, ...]:
     """Every licence that is known."""
-    raw = files("basewright.catalog").joinpath("facts/licences.toml").read_text("utf-8")
+    raw = (Path(__file__).parent / "facts/licences.toml").read_text("utf-8")
     found: tuple[Terms, ...] = from_plain(tuple[Terms, ...], tomli.loads(raw)["licence"])
     return found
 

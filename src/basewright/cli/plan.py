@@ -78,7 +78,7 @@ def command(
     machine = asking.machine_of(name, Path())
     ask = asking.ask(
         card,
-        plans.device_of(machine),
+        asking.device_of(machine),
         job,
         context=context,
         batch=batch,

@@ -49,6 +49,11 @@ def machine_of(name: str, folder: Path, *, timed: bool = True) -> Machine:
     return Machine(devices=(stated,), cores=0, ram=facts.usable, disk_free=None)
 
 
+def device_of(machine: Machine) -> Device:
+    """What a job runs on: the last of the machine's devices."""
+    return machine.devices[-1] if machine.devices else Device(kind="cpu", name="cpu", memory=machine.ram)
+
+
 def ask(
     card: ModelCard,
     device: Device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from basewright.plan import memory, speed
+from basewright.plan import asking, memory, speed
 from basewright.plan import ways as other
 from basewright.plan.memory import MIB, TRAINING, WHOLE
 from basewright.plan.model import Model
@@ -26,7 +26,7 @@ def make(card: ModelCard, machine: Machine, ask: Ask, budget: int | None = None)
 
     Raises `UsageError` for a target that names no linear map of the model.
     """
-    model, device = Model.of(card), device_of(machine)
+    model, device = Model.of(card), asking.device_of(machine)
     limit = budget if budget is not None else machine.ram if device.kind == "cpu" else device.memory
     needed = memory.need(model, ask, device.kind)
     found = other.ways(model, ask, device, limit, card.context)
@@ -63,11 +63,6 @@ def make(card: ModelCard, machine: Machine, ask: Ask, budget: int | None = None)
         ways=found,
         notes=tuple(_notes(model, ask, device)),
     )
-
-
-def device_of(machine: Machine) -> Device:
-    """What a job runs on: the last of the machine's devices."""
-    return machine.devices[-1] if machine.devices else Device(kind="cpu", name="cpu", memory=machine.ram)
 
 
 def _disk(model: Model, ask: Ask) -> tuple[Term, ...]:

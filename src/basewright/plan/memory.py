@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import get_args
 
 from basewright.plan import tape, traits
@@ -453,6 +454,7 @@ def accumulation(ask: Ask) -> int:
     return max(1, -(-ask.batch * ask.context // ask.micro_tokens)) if ask.job in TRAINING else 1
 
 
+@lru_cache(maxsize=4)
 def step_of(model: Model, ask: Ask) -> tape.Step:
     trained, adapted = ask.job in WHOLE, ask.job in TRAINING and ask.job not in WHOLE
     targets = model.targets(ask.targets if adapted else ()) if ask.job in TRAINING else ()

@@ -12,7 +12,7 @@ from basewright.records import ModelCard, Shape
 Maps = dict[str, list[tuple[int, int]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
     card: ModelCard
     traits: traits.Traits
@@ -28,7 +28,7 @@ class Model:
         config = card.config
         maps = architectures.linears(config)
         sides = {name: sum(outputs + inputs for outputs, inputs in each) for name, each in maps.items()}
-        return Model(card, traits.of(config, card.shape), maps, sides, architectures.targets(config))
+        return Model(card, traits.of(config, card.shape), maps, sides, architectures.sites(config, maps))
 
     @property
     def shape(self) -> Shape:

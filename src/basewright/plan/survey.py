@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from basewright.errors import UsageError
-from basewright.plan import asking, make, memory
+from basewright.plan import asking, memory
 from basewright.plan.model import Model
 from basewright.records import Job, Machine, ModelCard, record
 
@@ -25,7 +25,7 @@ class Room:
 
 def rooms(cards: Iterable[ModelCard], machine: Machine, job: Job, context: int | None = None) -> dict[str, Room]:
     """By the model's id; those that cannot do the job, or not in that context, are left out."""
-    device = make.device_of(machine)
+    device = asking.device_of(machine)
     budget = machine.ram if device.kind == "cpu" else device.memory
     found = {}
     for card in cards:

@@ -7,7 +7,7 @@ layer's line times its layers, so that the largest models cost no more than the 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,20 +146,25 @@ def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
 
 
 def targets(config: Mapping[str, Any], named: Collection[str] = ()) -> tuple[str, ...]:
-    """The linear maps that get an adapter: those named, else all. Raises `UsageError` for one that there is not.
+    """The linear maps that get an adapter: those named, else all. Raises `UsageError` for one that there is not."""
+    there = sites(config, linears(config))
+    for name in named:
+        if name not in there:
+            raise UsageError(
+                f"the target {name!r} names no linear map of a {config['model_type']} model; {nearest(name, there)}",
+                fix=f"choose [tune].targets among {', '.join(there)}",
+            )
+    return tuple(named or there)
+
+
+def sites(config: Mapping[str, Any], maps: Iterable[str]) -> tuple[str, ...]:
+    """Those of the model's linear `maps` that can have an adapter.
 
     A name that experts share is left out: peft would take the experts too, which are no maps in memory.
     """
     sizes = _sizes(config)
     shared = {name for line in _lines(config, sizes) if line.routed for name in line.called}
-    maps = [name for name in linears(config) if name not in shared]
-    for name in named:
-        if name not in maps:
-            raise UsageError(
-                f"the target {name!r} names no linear map of a {config['model_type']} model; {nearest(name, maps)}",
-                fix=f"choose [tune].targets among {', '.join(maps)}",
-            )
-    return tuple(named or maps)
+    return tuple(name for name in maps if name not in shared)
 
 
 def embedding(config: Mapping[str, Any], names: Container[str] = ()) -> str | None:
