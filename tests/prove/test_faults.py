@@ -406,6 +406,11 @@ def lossy(change: Callable[[Any, Packed], Any]) -> Fault:
     return fault
 
 
+def prompts(row: Packed) -> int:
+    """Tokens that predict nothing, but for the last of each segment."""
+    return len(row.ids) - len(row.lengths) - row.supervised
+
+
 def crossing(row: Packed) -> Packed:
     """The last token of a row predicts the first of the next."""
     return replace(row, labels=np.array([*row.ids[1:], IGNORE]))
@@ -424,8 +429,8 @@ PACKING_FAULTS: dict[str, tuple[Fault, str]] = {
     "labels shifted twice": (packed(lambda row: replace(row, labels=np.roll(row.labels, -1))), POSITIONS),
     "loss averaged in each micro-batch": (lossy(lambda nats, row: nats / row.supervised), OPENED),
     "loss over all tokens": (lossy(lambda nats, row: nats * len(row.ids) ** 0.5), OPENED),
-    "loss thinned by prompts": (
-        lossy(lambda nats, row: nats * row.supervised / (len(row.ids) - len(row.lengths))),
+    "loss averaged over rows that have prompts": (
+        lossy(lambda nats, row: nats if prompts(row) == 0 else nats / len(row.lengths)),
         LOSS,
     ),
     "gradient averaged in each micro-batch": (
