@@ -37,7 +37,7 @@ class Reference:
     @property
     def given(self) -> str:
         """As a person writes it."""
-        return str(self).removeprefix(HUB)
+        return str(self).removeprefix(HUB).removeprefix(PACKAGE)
 
 
 def parse(text: str) -> Reference:
