@@ -50,10 +50,10 @@ def attend(
     runs = _runs(tuple(segment_lengths))
     sizes = [run.tokens for run in runs]
     parts = zip(runs, *(x.squeeze(0).split(sizes, dim=1) for x in (query, key, value)), strict=True)
-    out = [
-        _joined(kernels.causal_attention(*(_segments(x, run) for x in qkv), scaling, dropout), run)
-        for run, *qkv in parts
-    ]
+    out = []
+    for run, *qkv in parts:
+        q, k, v = (_segments(x, run) for x in qkv)
+        out.append(_joined(kernels.causal_attention(q, k, v, scaling, dropout), run))
     return torch.cat(out, dim=0)[None], None
 
 
@@ -78,7 +78,7 @@ class Run(NamedTuple):
 def _segments(x: torch.Tensor, run: Run) -> torch.Tensor:
     """(heads, tokens, head_dim) → (segments, heads, longest, head_dim), shorter ones padded on the right."""
     if run.even:
-        return x.unflatten(1, (len(run.lengths), run.longest)).transpose(0, 1)
+        return x.view(x.shape[0], len(run.lengths), run.longest, x.shape[2]).transpose(0, 1)
     padded: torch.Tensor = _Padded.apply(x, run)  # type: ignore[no-untyped-call]
     return padded
 
@@ -96,7 +96,7 @@ class _Padded(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, run: Run) -> torch.Tensor:
         ctx.run = run
         padded = x.index_select(1, _places(run, x.device)[0])
-        return padded.unflatten(1, (len(run.lengths), run.longest)).transpose(0, 1)
+        return padded.view(x.shape[0], len(run.lengths), run.longest, x.shape[2]).transpose(0, 1)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
