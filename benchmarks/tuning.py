@@ -30,7 +30,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "110M": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12,
              "num_key_value_heads": 12, "tie_word_embeddings": False},
 }  # fmt: skip
-MICRO = 1024
+MICRO = 2048
 """Tokens that we compute at once; a step is the sum of its parts."""
 
 
