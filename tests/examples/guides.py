@@ -48,7 +48,7 @@ def saas(folder: Path) -> None:
     for name, words in (("desk", {"bug": "crash", "how-to": "where"}), ("pay", {"refund": "money", "card": "visa"})):
         lines = [f"{text},{label}" for text, label in rows(words)]
         (folder / f"{name}.csv").write_text("\n".join(["body,queue", *lines]) + "\n", "utf-8")
-    made = rows({"lost": "parcel", "customs": "border"})
+    made = rows({"lost": "crash", "customs": "visa"})
     (folder / "ship.jsonl").write_text("".join(json.dumps({"q": t, "intent": n}) + "\n" for t, n in made), "utf-8")
 
 

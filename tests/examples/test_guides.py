@@ -99,7 +99,7 @@ def _made_small(recipe: Path) -> None:
         r"^shots = .*$": "shots = 2",
         r"^repeats = .*$": "repeats = 1",
         r"^\[choose\]\nexamples = .*$": "[choose]\nexamples = 60",
-        r"^\[tune\]\nexamples = .*$": "[tune]\nexamples = 1600\nlearning_rate = 0.01\nrank = 8",
+        r"^\[tune\]\nexamples = .*$": "[tune]\nexamples = 2400\nlearning_rate = 0.004\nrank = 8",
         r"^forgetting = .*$": "forgetting = 9.0",
     }.items():
         text, found = re.subn(pattern, value, text, flags=re.M)

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from basewright.engine.torch_lm import open_lm
 from basewright.evaluate.nature import report as nature
 from basewright.evaluate.nature.probes import Layout
-from basewright.records import NatureReport
+from basewright.records import NatureEvidence, NatureReport
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from tests.convert.stories260k import stories260k
 from tests.evaluate.chatml import PATTERN, chatml
@@ -50,6 +50,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def judge(folder: Path) -> NatureReport:
     return nature.run(open_lm(folder, "m"), folder, model="m")
+
+
+def tokens(found: NatureReport) -> NatureEvidence:
+    """What was seen of the template's tokens."""
+    return next(one for one in found.evidence if one.name == "the template's tokens")
 
 
 # --- tuning in plain PyTorch ----------------------------------------------------------------------
@@ -161,11 +166,11 @@ def test_one_model_before_and_after_it_learned_its_template(bases: dict[str, Pat
     """As many base models are released: with the template and the tokens of their instruct sibling, untrained."""
     before = chatml(bases["stories"], tmp_path / "before", ends=True)
     found = judge(before)
-    assert (found.verdict, found.evidence[2].points) == ("base", "base")
-    assert "2 of 2" in found.evidence[2].seen
+    assert (found.verdict, tokens(found).points) == ("base", "base")
+    assert "2 of 2" in tokens(found).seen
     rows = rows_of(instructions(), Layout(PATTERN, controls=True), open_tokenizer(before))
     found = judge(tuned(before, tmp_path / "after", rows, 600, 107))  # from rows of zeros, 250 do not teach it to stop
-    assert (found.verdict, found.evidence[2].points) == ("instruct", "instruct")
+    assert (found.verdict, tokens(found).points) == ("instruct", "instruct")
 
 
 @pytest.mark.parametrize(
