@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from basewright.plain import to_plain
 from basewright.records import Progress
-from basewright.store import Store
+
+if TYPE_CHECKING:
+    from basewright.store import Store
 
 UNKNOWN = "unknown"
 UNLIMITED = 2**24
@@ -32,6 +34,8 @@ runs_option = click.option(
 
 def open_store(runs: Path) -> Store:
     """The store at `runs`; the folder is made when the first result is."""
+    from basewright.store import Store
+
     return Store(runs.absolute())
 
 
