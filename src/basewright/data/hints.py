@@ -67,8 +67,8 @@ KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 def hints(rows: Sequence[Row]) -> tuple[Hint, ...]:
     """What was seen, by kind; kinds that were not are left out."""
     found = []
-    for kind, (pattern, holds) in KINDS.items():
-        seen = [(row.where, match) for row in rows if (match := _first(pattern, holds, row.content))]
+    for kind in KINDS:
+        seen = [(row.where, match) for row in rows if (match := first(kind, row.content))]
         if seen:
             shown = tuple(f"{where}: {masked(match)}" for where, match in seen[:SHOWN])
             found.append(Hint(kind=kind, rows=len(seen), examples=shown))
@@ -80,5 +80,7 @@ def masked(value: str) -> str:
     return value[:1] + re.sub(r"\w", "•", value[1:33])
 
 
-def _first(pattern: re.Pattern[str], holds: Callable[[str], bool], text: str) -> str | None:
+def first(kind: str, text: str) -> str | None:
+    """The first that a text seems to hold of a kind of `KINDS`."""
+    pattern, holds = KINDS[kind]
     return next((match[0] for match in pattern.finditer(text) if holds(match[0])), None)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from basewright.data import contents
 from basewright.errors import DataError
 from basewright.records import Item
 
@@ -26,9 +27,9 @@ def read(path: Path, columns: tuple[str, str] = COLUMNS) -> list[Item]:
     `columns` are the names, or keys, of the text and of the label.
     """
     if path.suffix == ".jsonl":
-        found = _jsonl(path.name, _text(path))
+        found = _jsonl(path.name, contents.text(path))
     elif path.suffix in (".csv", ".tsv"):
-        found = _csv(path.name, _text(path), columns)
+        found = _csv(path.name, contents.text(path), columns)
     else:
         raise DataError(f"{path.name} is neither .jsonl nor .csv nor .tsv", fix=f"basewright new {path.name}")
     items = [_item(path.name, line, row, columns) for line, row in found]
@@ -59,22 +60,6 @@ def check_labels(items: list[Item], where: str) -> tuple[str, ...]:
                 fix="add rows with that label, or correct it if it is a slip",
             )
     return tuple(sorted(counts))
-
-
-def _text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path.name} cannot be read: {error.strerror}", fix="correct [task].data in the recipe"
-        ) from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path.name} line {line} is not UTF-8 (byte {error.start})", fix="save the file as UTF-8"
-        ) from error
 
 
 def _jsonl(name: str, text: str) -> Iterator[tuple[int, Any]]:
