@@ -95,7 +95,8 @@ def select(entries: Sequence[Entry], asked: Filter) -> list[Entry]:
         for word in wanted:
             if word.lower() not in known:
                 raise UsageError(
-                    f"no model of the catalog is {word!r}; {nearest(word, known)}", fix="basewright catalog lists them"
+                    f"no model of the catalog is {word!r}; {nearest(word.lower(), known)}",
+                    fix="basewright catalog lists them",
                 )
         if wanted:
             asked_for = {word.lower() for word in wanted}
