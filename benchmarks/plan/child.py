@@ -88,10 +88,11 @@ def _train(model: Any, point: Point) -> None:
 
     from basewright.data.pack import Packed, pack
     from basewright.text.encode import Encoded
-    from basewright.train import attention, loop, losses
+    from basewright.train import attention, loop, losses, quick
 
     attention.install()
     model.set_attn_implementation(attention.NAME)
+    quick.quicken(model)
     ask, vocabulary = point.ask, point.card.shape.vocabulary
 
     def rows(step: int) -> list[Packed]:

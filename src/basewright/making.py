@@ -123,7 +123,8 @@ class Maker:
         knobs = self.recipe.tune
         lora = LoraSettings(rank=rank, alpha=2.0 * rank, targets=targets(base.record.card.config, knobs.targets))
         rows = tune.examples(task.train, task.layout, open_tokenizer(base.folder / "model"))
-        steps = tune.steps_for(rows, examples, knobs.micro_tokens, knobs.batch_tokens, knobs.seed + seed)
+        lengths = tuple(len(row.ids) for row in rows)
+        steps = tune.steps_for(lengths, examples, knobs.micro_tokens, knobs.batch_tokens, knobs.seed + seed)
         settings = TrainSettings(
             steps=steps,
             batch_tokens=knobs.batch_tokens,

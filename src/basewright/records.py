@@ -26,6 +26,7 @@ PlanPrecision = Literal["float32", "bfloat16", "float16", "mixed"]
 Part = Literal["weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime"]
 RowFate = Literal["used", "cut", "split", "refused", "duplicate", "near-duplicate"]
 DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto"]
+LoraVariant = Literal["lora", "rslora", "dora", "pissa"]
 R = TypeVar("R")
 
 
@@ -924,6 +925,8 @@ class TrainSettings:
     final_learning_rate: float = 0.0
     save_every: int = 50
     betas: tuple[float, float] = (0.9, 0.95)
+    recompute: bool = False
+    """Whether a layer's activations are computed again for its gradient instead of kept."""
 
 
 @record
@@ -931,6 +934,7 @@ class LoraSettings:
     rank: int
     alpha: float
     targets: tuple[str, ...]
+    variant: LoraVariant = "lora"
 
 
 @record
@@ -950,6 +954,8 @@ class Adapter:
     last_loss: float
     """Nats per supervised token, first and last step."""
     sha256: str
+    parent: str = ""
+    """The sha256 of the adapter that this one continues."""
 
 
 @record
@@ -993,22 +999,38 @@ class CurvePoint:
 
 
 @record
+class Tuning:
+    """What a model was tuned from and on, all of its weights."""
+
+    base: str
+    base_commit: str
+    data_hash: str
+    layout: Layout
+    bos: bool
+    stop_ids: tuple[int, ...]
+    first_loss: float
+    last_loss: float
+    """Nats per supervised token, first and last step."""
+
+
+@record
 class Checkpoint:
-    """A base model this package pretrained."""
+    """A whole model made here: pretrained on a corpus, or tuned from a base."""
 
     name: str
     card: ModelCard
     train: TrainSettings
-    corpus: tuple[str, ...]
-    documents: int
-    corpus_bytes: int
-    corpus_tokens: int
     tokens: int
     flops: float
-    curve: tuple[CurvePoint, ...]
-    baselines: dict[str, float]
-    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
     sha256: str
+    corpus: tuple[str, ...] = ()
+    documents: int = 0
+    corpus_bytes: int = 0
+    corpus_tokens: int = 0
+    curve: tuple[CurvePoint, ...] = ()
+    baselines: dict[str, float] = field(default_factory=dict)
+    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
+    tuning: Tuning | None = None
 
 
 # --- what is shipped ------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from basewright.convert.merge import merge
 from basewright.engine.torch_lm import load_model
 from basewright.hub import airlock
 from basewright.records import LoraSettings
-from basewright.train import tune
+from basewright.train import adapters
 from tests.catalog import tiny
 from tests.hub.test_families import made
 from tests.train.test_families import TUNED
@@ -27,7 +27,7 @@ IDS = torch.tensor([[5, 9, 30, 41, 7, 12, 80, 3]])
 def test_h020_merged_is_what_was_tuned(name: str, tmp_path: Path) -> None:
     base = made(tmp_path / "base", name)
     lora = LoraSettings(rank=2, alpha=4.0, targets=architectures.targets(tiny.CONFIGS[name]))
-    tuned = tune._with_lora(load_model(base), lora, seed=0)
+    tuned = adapters.put_on(load_model(base), lora, seed=0)
     with torch.no_grad():
         for key, value in tuned.named_parameters():
             if "lora_B" in key:

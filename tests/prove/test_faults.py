@@ -383,17 +383,17 @@ def packed(change: Callable[[Packed], Packed]) -> Fault:
 
 def leaking_attention(world: World) -> None:
     real = attention._runs
-    world.patch.setattr(attention, "_runs", lambda lengths: real((sum(lengths),)))
+    world.patch.setattr(attention, "_runs", lambda lengths, padded: real((sum(lengths),), padded))
 
 
 def attention_of_pairs(world: World) -> None:
     """Only two neighbours see each other, in the middle of the row."""
     real = attention._runs
 
-    def runs(lengths: Any) -> Any:
+    def runs(lengths: Any, padded: bool) -> Any:
         half = len(lengths) // 2
         joined = (*lengths[: half - 1], sum(lengths[half - 1 : half + 2]), *lengths[half + 2 :])
-        return real(joined if len(lengths) > 2 else lengths)
+        return real(joined if len(lengths) > 2 else lengths, padded)
 
     world.patch.setattr(attention, "_runs", runs)
 

@@ -17,7 +17,7 @@ from tests.models import tiny_llama
 
 ROWS = [
     Encoded(tuple(range(5, 5 + length)), (False, False, *([True] * (length - 2))))
-    for length in (9, 9, 4, 17, 17, 17, 3)
+    for length in (9, 9, 4, 17, 17, 17, 3, 20, 31, 5)
 ]
 
 
@@ -57,3 +57,10 @@ def test_many_chunks_equal_one(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(losses, "CHUNK", 7)
     losses.next_token(many, pack(ROWS)).backward()
     assert (gradient(one) - gradient(many)).norm() / gradient(one).norm() < 1e-6
+
+
+def test_short_segments_of_like_length_share_a_call() -> None:
+    lengths = (3, 4, 9, 16, 17, 30, 200, 200, 205)
+    runs = attention._runs(lengths, True)
+    assert [run.lengths for run in runs] == [(3, 4, 9, 16), (17, 30), (200, 200), (205,)]
+    assert [run.tokens for run in runs] == [32, 47, 400, 205]

@@ -15,7 +15,7 @@ from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
 from basewright.records import LoraSettings
 from basewright.text.encode import Encoded
-from basewright.train import losses, tune
+from basewright.train import adapters, losses
 from basewright.train.opened import open_model
 from tests.catalog import tiny
 from tests.hub.test_families import RUN, made
@@ -69,7 +69,7 @@ def test_a_family_whose_attention_takes_no_packed_rows_is_refused(name: str, tmp
 def test_adapters_sit_on_the_maps_that_the_catalog_names(name: str, tmp_path: Path) -> None:
     config = tiny.CONFIGS[name]
     maps, targets = architectures.linears(config), architectures.targets(config)
-    model = tune._with_lora(
+    model = adapters.put_on(
         open_model(made(tmp_path / "model", name)),
         LoraSettings(rank=2, alpha=4.0, targets=targets),
         seed=0,

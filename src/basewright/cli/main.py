@@ -24,6 +24,7 @@ COMMANDS = {
     "build": "walk a recipe: plan, pull, choose, certify, tune, prove, convert, release",
     "choose": "say which base model to build on for your task, how sure that is, or that it is a tie",
     "certify": "show what a model would learn from your rows, and prove that it is what they say",
+    "tune": "adapt a base model to your rows, certified first, resumable to the bit",
     "evaluate": "score a model on own tasks and benchmarks, with intervals",
     "compare": "say which of two models is better, or that they cannot be separated",
     "nature": "say whether a model is base or instruct, from evidence",

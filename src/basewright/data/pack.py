@@ -88,6 +88,7 @@ class Order:
 
 
 def _fill(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows in order, each within the budget; in a row the shortest first, so that equal ones share a call."""
     rows: list[list[int]] = []
     used = budget + 1
     for segment in order:
@@ -96,4 +97,4 @@ def _fill(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[lis
             used = 0
         rows[-1].append(segment)
         used += lengths[segment]
-    return rows
+    return [sorted(row, key=lambda segment: lengths[segment]) for row in rows]

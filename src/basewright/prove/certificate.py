@@ -21,6 +21,7 @@ from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import tune
+from basewright.train.objectives import NextToken
 from basewright.train.opened import open_model
 
 SHOWN = 3
@@ -105,7 +106,7 @@ def _certificate(
         found += model_checks.model_checks(model, rows)
     return Certificate(
         base=name,
-        data_hash=tune.data_hash(rows),
+        data_hash=NextToken(rows).identity,
         rows=len(rows),
         tokens=sum(len(row.ids) for row in rows),
         supervised_tokens=sum(sum(row.mask) for row in rows),

@@ -1,22 +1,29 @@
-"""Attention that never crosses the border of a segment, and pays nothing for padding, on any device.
+"""Attention that never crosses the border of a segment, and pays next to nothing for padding, on any device.
 
 Registered with transformers under a name, so every architecture that uses its attention interface can run packed
-rows. A packed row is (1, N) tokens with the segments' lengths; each segment is one causal call of
-scaled_dot_product_attention, and equal neighbours share one call.
+rows. A packed row is (1, N) tokens with the segments' lengths; neighbours of about the same length share one causal
+call, padded on the right, where causality hides it: what is padded sees, and is not seen. An encoder's attention hides
+nothing, so there only equal lengths share a call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
+from basewright.train import kernels
+
 NAME = "basewright_segments"
+BUCKET = 16
+"""Lengths that differ by less share a call: a call costs as much as some hundred short tokens."""
+PADDED_UP_TO = 128
+"""Longer segments are never padded: their call costs little beside what it computes."""
 
 
 def install() -> None:
@@ -48,58 +55,122 @@ def attend(
     A token sees `sliding_window` tokens, itself among them; `softcap` bounds the scores. What else an architecture
     asks for is not known here: `opened.open_model` finds out.
     """
+    causal = getattr(module, "is_causal", True)
+    runs = _runs(tuple(segment_lengths), causal)
+    sizes = [run.tokens for run in runs]
+    parts = zip(runs, *(x.squeeze(0).split(sizes, dim=1) for x in (query, key, value)), strict=True)
     out = []
-    for start, count, length in _runs(segment_lengths):
-        q, k, v = (_segments(x, start, count, length) for x in (query, key, value))
-        near = (
-            _near(length, sliding_window, q.device) if sliding_window is not None and length > sliding_window else None
-        )
-        if softcap is None:
-            attended = functional.scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=near,
-                is_causal=near is None,
-                scale=scaling,
-                dropout_p=dropout,
-                enable_gqa=q.shape[1] != k.shape[1],
-            )
+    for run, *qkv in parts:
+        q, k, v = (_segments(x, run) for x in qkv)
+        window = sliding_window if sliding_window is not None and run.longest > sliding_window else None
+        if softcap is not None:
+            attended = _capped(q, k, v, _near(run.longest, window, q.device), scaling or q.shape[3] ** -0.5, softcap)
+        elif window is not None:
+            attended = _near_only(q, k, v, _near(run.longest, window, q.device), scaling, dropout)
         else:
-            attended = _capped(q, k, v, near, scaling or q.shape[3] ** -0.5, softcap)
-        out.append(attended.transpose(1, 2).reshape(1, count * length, q.shape[1], v.shape[3]))
-    return torch.cat(out, dim=1), None
+            attended = kernels.attention(q, k, v, scaling, dropout, causal=causal)
+        out.append(_joined(attended, run))
+    return torch.cat(out, dim=0)[None], None
 
 
-def _near(length: int, window: int, device: torch.device) -> torch.Tensor:
-    """(length, length), true where a row may see a column."""
+def _near(length: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """(length, length), true where a row may see a column: itself and what is before it, at most `window` tokens."""
     at = torch.arange(length, device=device)
     behind = at[:, None] - at[None]
-    return (behind >= 0) & (behind < window)
+    return (behind >= 0) & (behind < (window or length))
+
+
+def _near_only(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, near: torch.Tensor, scaling: float | None, dropout: float
+) -> torch.Tensor:
+    return functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=near, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
+    )
 
 
 def _capped(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, near: torch.Tensor | None, scaling: float, softcap: float
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, near: torch.Tensor, scaling: float, softcap: float
 ) -> torch.Tensor:
     """Attention whose scores are bounded by a tanh, which no fused kernel of torch has: written out (Gemma 2)."""
-    groups, length = q.shape[1] // k.shape[1], q.shape[2]
+    groups = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-    near = _near(length, length, q.device) if near is None else near
     scores = softcap * torch.tanh(q @ k.transpose(2, 3) * scaling / softcap)
     scores = scores.masked_fill(~near, -torch.inf)
     return functional.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
 
 
-def _segments(x: torch.Tensor, start: int, count: int, length: int) -> torch.Tensor:
-    """(1, heads, N, head_dim) → (count, heads, length, head_dim) for `count` equal segments from `start`."""
-    heads, dim = x.shape[1], x.shape[3]
-    return x[0, :, start : start + count * length].reshape(heads, count, length, dim).transpose(0, 1)
+class Run(NamedTuple):
+    """Lengths of neighbouring segments that share a call."""
+
+    lengths: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def even(self) -> bool:
+        return len(set(self.lengths)) == 1
 
 
-def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(start, how many, length) of neighbouring segments of equal length."""
-    start = 0
-    for length, group in groupby(lengths):
-        count = len(list(group))
-        yield start, count, length
-        start += count * length
+def _segments(x: torch.Tensor, run: Run) -> torch.Tensor:
+    """(heads, tokens, head_dim) → (segments, heads, longest, head_dim), shorter ones padded on the right."""
+    if run.even:
+        return x.view(x.shape[0], len(run.lengths), run.longest, x.shape[2]).transpose(0, 1)
+    padded: torch.Tensor = _Padded.apply(x, run)  # type: ignore[no-untyped-call]
+    return padded
+
+
+def _joined(attended: torch.Tensor, run: Run) -> torch.Tensor:
+    """(segments, heads, longest, head_dim) → (tokens, heads, head_dim), without what was padded."""
+    flat = attended.transpose(1, 2).flatten(0, 1)
+    return flat if run.even else flat.index_select(0, _places(run, flat.device)[1])
+
+
+class _Padded(torch.autograd.Function):
+    """Behind a shorter segment its last token is repeated; what comes back from there is zero, since nobody saw it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, run: Run) -> torch.Tensor:
+        ctx.run = run
+        padded = x.index_select(1, _places(run, x.device)[0])
+        return padded.view(x.shape[0], len(run.lengths), run.longest, x.shape[2]).transpose(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        flat = grads[0].transpose(0, 1).flatten(1, 2)
+        return flat.index_select(1, _places(ctx.run, flat.device)[1]), None
+
+
+@lru_cache(maxsize=64)
+def _places(run: Run, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each place in the padded segments, its token, (S * L,); of each token, its place there, (tokens,)."""
+    lengths_S1 = torch.tensor(run.lengths, device=device)[:, None]
+    at_L = torch.arange(run.longest, device=device)
+    starts_S1 = lengths_S1.cumsum(0) - lengths_S1
+    tokens_SL = starts_S1 + torch.minimum(at_L, lengths_S1 - 1)
+    return tokens_SL.flatten(), (at_L < lengths_S1).flatten().nonzero()[:, 0]
+
+
+@lru_cache(maxsize=64)
+def _runs(lengths: tuple[int, ...], padded: bool) -> tuple[Run, ...]:
+    return tuple(_grouped(lengths, padded))
+
+
+def _grouped(lengths: tuple[int, ...], padded: bool) -> Iterator[Run]:
+    """Runs of equal lengths, and, where they may be `padded`, of short ones that fall into one bucket."""
+    group = list(lengths[:1])
+    for length in lengths[1:]:
+        if length != group[0] and not (padded and _bucket(length) == _bucket(group[0]) and length <= PADDED_UP_TO):
+            yield Run(tuple(group))
+            group = []
+        group.append(length)
+    yield Run(tuple(group))
+
+
+def _bucket(length: int) -> int:
+    return (length - 1) // BUCKET

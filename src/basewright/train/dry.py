@@ -107,13 +107,14 @@ def _train(card: ModelCard, ask: Ask, folder: Path, scratch: Path) -> float:
     from basewright.plan.model import Model
     from basewright.records import LoraSettings
     from basewright.text.encode import Encoded
-    from basewright.train import loop, losses, tune
+    from basewright.train import adapters, loop, losses, quick
     from basewright.train.opened import open_model
 
     model = open_model(folder)
     if ask.rank:
         names = Model.of(card).targets(ask.targets)
-        model = tune._with_lora(model, LoraSettings(rank=ask.rank, alpha=float(ask.rank), targets=names), 0)
+        model = adapters.put_on(model, LoraSettings(rank=ask.rank, alpha=float(ask.rank), targets=names), 0)
+    quick.quicken(model)
     length = min(ask.context, ask.micro_tokens)
     ends: list[float] = []
 

@@ -8,10 +8,10 @@ signals are polled between micro-batches (H050); the two newest checkpoints are 
 
 from __future__ import annotations
 
+import json
 import math
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,12 @@ from basewright.data.pack import Packed
 from basewright.errors import Refused, StoreError
 from basewright.plain import to_plain
 from basewright.records import CurvePoint, Progress, TrainSettings
+from basewright.train.meter import Meter
 
+EVENTS = "events.jsonl"
+"""One line a step in the scratch folder, written as it goes: what was learned, and how fast."""
+LEARNED = ("step", "tokens", "loss", "norm")
+"""What of an event is the same in every run of the same work."""
 Rows = Callable[[int], list[Packed]]
 """The micro-batches of a step: a pure function of the step's number."""
 Loss = Callable[[Any, Packed], torch.Tensor]
@@ -53,12 +58,14 @@ def run(
     identity: str,
     validate: Callable[[Any], float] | None = None,
     validate_every: int = 0,
+    flops_per_token: float = 0.0,
 ) -> State:
     """Train the parameters of `model` that require gradients, in place, for `settings.steps` steps.
 
     `identity` is the hash of everything else the run depends on (base, data); a checkpoint of another identity is
-    never resumed (H057). `validate` gives held-out bits per byte. Raises `Refused` on a loss that is not finite,
-    `Interrupted` after saving when asked to stop.
+    never resumed (H057). `validate` gives held-out bits per byte. `flops_per_token` is what a step computes for each
+    token (4 for each weight of a frozen base, 6 for each that is trained), for the share of the machine's peak.
+    Raises `Refused` on a loss that is not finite, `Interrupted` after saving when asked to stop.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
@@ -67,7 +74,7 @@ def run(
     key = store.digest({"settings": settings, "identity": identity})
     state = _resume(scratch, trainable, optimizer, key)
     model.train()
-    clock, since = time.monotonic(), state.tokens
+    meter = Meter(settings.precision, flops_per_token, settings.steps - state.step)
     while state.step < settings.steps:
         if signals.requested():
             if state.step:  # before the first step there is nothing to keep
@@ -79,17 +86,36 @@ def run(
         state.last_loss = nats
         if state.step == 1:
             state.first_loss = nats
-        speed = (state.tokens - since) / (time.monotonic() - clock)
+        speed = meter.step(tokens)
         if validate and (state.step % validate_every == 0 or state.step == settings.steps):
             state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=validate(model)))
             model.train()
-        event = {"step": state.step, "loss": nats, "norm": norm, "tokens": state.tokens, "tokens_per_second": speed}
-        store.append_event(scratch / "events.jsonl", event)
+        learned = {"step": state.step, "tokens": state.tokens, "loss": nats, "norm": norm}
+        store.append_event(scratch / EVENTS, learned | to_plain(speed))
         if state.step % settings.save_every == 0 and state.step < settings.steps:
             _save(scratch, trainable, optimizer, state, key)
-        progress(f"loss {nats:.3f} · {speed:,.0f} tokens/s", state.step, settings.steps)
+        progress(f"loss {nats:.3f} · {speed}", state.step, settings.steps)
     model.eval()
     return state
+
+
+def write_steps(events: Path, path: Path) -> None:
+    """The steps of a run, each once, with what is the same in every run of the same work."""
+    steps = {event["step"]: {name: event[name] for name in LEARNED} for event in _events(events)}
+    lines = [json.dumps(steps[number]) + "\n" for number in sorted(steps)]
+    store.write(path, "".join(lines).encode())
+
+
+def measured(events: Path) -> dict[str, float]:
+    """What the last step of a run said of its speed and memory."""
+    *_, last = _events(events)
+    return {name: value for name, value in last.items() if name not in (*LEARNED, "seconds_left")}
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text("utf-8").splitlines():
+        with suppress(ValueError):  # a line that a kill cut off; its step was done again
+            yield json.loads(line)
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:

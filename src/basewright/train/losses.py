@@ -9,9 +9,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from basewright.data.pack import IGNORE, Packed
+from basewright.train import kernels
 
 CHUNK = 2048
-"""Positions whose logits exist at a time: vocabulary x CHUNK values, never vocabulary x N."""
+"""Positions whose logits exist at a time, at most: never vocabulary x N values."""
+LOGITS = 2**22
+"""Logits that exist at a time, about: 16 MiB stay in a processor's last cache."""
 
 
 def next_token(model: Any, row: Packed) -> torch.Tensor:
@@ -19,27 +22,37 @@ def next_token(model: Any, row: Packed) -> torch.Tensor:
 
     Only supervised positions reach the output projection.
     """
-    device = next(model.parameters()).device
-    ids, labels, positions = (torch.from_numpy(a).to(device) for a in (row.ids, row.labels, row.positions))
     decoder = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden_1ND = decoder.base_model(
+    hidden_ND, labels_N = hidden(decoder, row)
+    keep = labels_N != IGNORE
+    return cross_entropy(decoder, hidden_ND[keep], labels_N[keep])
+
+
+def hidden(decoder: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the output projection reads, (N, D), and the labels of its positions, (N,)."""
+    device = next(decoder.parameters()).device
+    ids, labels, positions = (torch.from_numpy(a).to(device) for a in (row.ids, row.labels, row.positions))
+    out = decoder.base_model(
         input_ids=ids[None], position_ids=positions[None], use_cache=False, segment_lengths=row.lengths
-    ).last_hidden_state
-    keep = labels != IGNORE
-    hidden_KD, target_K = hidden_1ND[0, keep], labels[keep]
-    total = torch.zeros((), dtype=torch.float32, device=device)
-    chunks = list(zip(hidden_KD.split(CHUNK), target_K.split(CHUNK), strict=True))
-    for hidden_CD, target_C in chunks:
-        if len(chunks) > 1:
-            total = total + checkpoint(_cross_entropy, decoder, hidden_CD, target_C, use_reentrant=False)
-        else:
-            total = total + _cross_entropy(decoder, hidden_CD, target_C)
+    )
+    return out.last_hidden_state[0], labels
+
+
+def cross_entropy(decoder: Any, hidden_KD: torch.Tensor, target_K: torch.Tensor) -> torch.Tensor:
+    """Nats of the targets under the output projection, summed. A head that is a matrix alone has its gradient written
+    out; one with a bias, a cap or an adapter is computed as it is, in chunks."""
+    head, cap = decoder.get_output_embeddings(), getattr(decoder.config, "final_logit_softcapping", None)
+    chunk = min(CHUNK, max(64, LOGITS // decoder.config.get_text_config().vocab_size))
+    if type(head) is torch.nn.Linear and head.bias is None and cap is None:
+        return kernels.cross_entropy(hidden_KD, head.weight, target_K, chunk)
+    total = hidden_KD.new_zeros((), dtype=torch.float32)
+    for hidden_CD, target_C in zip(hidden_KD.split(chunk), target_K.split(chunk), strict=True):
+        total = total + checkpoint(_plainly, head, cap, hidden_CD, target_C, use_reentrant=False)
     return total
 
 
-def _cross_entropy(decoder: Any, hidden_CD: torch.Tensor, target_C: torch.Tensor) -> torch.Tensor:
-    logits_CV = decoder.get_output_embeddings()(hidden_CD).float()
-    cap = getattr(decoder.config, "final_logit_softcapping", None)
+def _plainly(head: Any, cap: float | None, hidden_CD: torch.Tensor, target_C: torch.Tensor) -> torch.Tensor:
+    logits_CV = head(hidden_CD).float()
     if cap is not None:
         logits_CV = cap * torch.tanh(logits_CV / cap)
     return functional.cross_entropy(logits_CV, target_C, reduction="sum")

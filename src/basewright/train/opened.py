@@ -21,11 +21,11 @@ UNFIT = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, NotImple
 """What a model raises whose attention does not go through transformers' interface."""
 
 
-def open_model(folder: Path) -> Any:
-    """The model in float32 with attention by segments. Raises `Refused` where that is not the family's attention.
+def open_model(folder: Path, precision: str = "float32") -> Any:
+    """The model with attention by segments. Raises `Refused` where that is not the family's attention.
 
     Which families it holds for is tried and not looked up: two short rows are answered by the model as it is and
-    packed.
+    packed, in float32. Only then is it read in `precision`: a cast of what is loaded would round its angles too.
     """
     attention.install()
     model = load_model(folder)
@@ -39,7 +39,10 @@ def open_model(folder: Path) -> Any:
             raise _unfit(model) from error
     if not abs(packed - alone) <= TOLERANCE * abs(alone):
         raise _unfit(model)
-    return model
+    if precision == "float32":
+        return model
+    del model
+    return load_model(folder, precision, attention=attention.NAME)
 
 
 def _row(length: int, vocabulary: int) -> Encoded:

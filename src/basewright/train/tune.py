@@ -1,41 +1,46 @@
-"""Adapt a base model with LoRA (Hu et al. 2021), on data that carries a certificate."""
+"""Adapt a base model, by an adapter or all of its weights, on rows that carry a certificate."""
 
 from __future__ import annotations
 
-import json
-import logging
-import resource
-import warnings
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers.pytorch_utils import Conv1D
+from peft import PeftModel
+from transformers import GenerationConfig
 
 from basewright import store
-from basewright.data.pack import Order, Packed, pack
+from basewright.data.pack import Order, Packed
 from basewright.errors import Refused
-from basewright.plain import to_plain
-from basewright.records import Adapter, Certificate, Item, Layout, LoraSettings, Made, Progress, TrainSettings, Weights
+from basewright.records import (
+    Adapter,
+    Certificate,
+    Checkpoint,
+    Item,
+    Layout,
+    LoraSettings,
+    Made,
+    Progress,
+    TrainSettings,
+    Tuning,
+    Weights,
+)
 from basewright.store import Work
 from basewright.text import encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import loop, losses
+from basewright.train import adapters, loop, quick
+from basewright.train.objectives import NextToken, Objective
 from basewright.train.opened import open_model
 
 
 def examples(items: Sequence[Item], layout: Layout, tokenizer: Tokenizer) -> list[Encoded]:
     """Each item as its prompt and its label, ended by a supervised EOS."""
     return [encode.example(tokenizer, layouts.prompt(layout, item.text), layouts.target(item.label)) for item in items]
-
-
-def data_hash(rows: Sequence[Encoded]) -> str:
-    """Identity of training data as the model sees it: every token id and every mask bit, in order."""
-    return store.digest([[row.ids, row.mask] for row in rows])
 
 
 def tune(
@@ -48,32 +53,42 @@ def tune(
     work: Work,
     progress: Progress,
 ) -> Adapter:
-    """Train a LoRA adapter and write it to `work.out/adapter` in PEFT's format.
+    """`adapt` on labelled items, whose labels are written."""
+    objective = NextToken(examples(items, layout, open_tokenizer(base.folder / "model")))
+    return adapt(base, certificate, objective, layout, lora, settings, work, progress)
 
-    Raises `Refused` unless `certificate` passed and is about exactly these rows. Resumes after a kill.
+
+def adapt(
+    base: Made[Weights],
+    certificate: Certificate,
+    objective: Objective,
+    layout: Layout,
+    lora: LoraSettings,
+    settings: TrainSettings,
+    work: Work,
+    progress: Progress,
+    continued: Path | None = None,
+) -> Adapter:
+    """Train an adapter and write it to `work.out/adapter` in peft's format; `continued` is the folder of one to start
+    from.
+
+    The base is held in `settings.precision`, the adapter in float32; only `pissa`, whose split of the weights would be
+    lost in rounding, keeps both in float32 and rounds as it computes. Raises `Refused` unless `certificate` passed and
+    is about exactly these rows. Resumes after a kill.
     """
-    tokenizer = open_tokenizer(base.folder / "model")
-    rows = examples(items, layout, tokenizer)
-    _require(certificate, base.record.card.id, data_hash(rows))
-    order = Order(tuple(len(row.ids) for row in rows), settings.micro_tokens, settings.batch_tokens, settings.seed)
-    model = _with_lora(open_model(base.folder / "model"), lora, settings.seed)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-    def packed(step: int) -> list[Packed]:
-        return [pack([rows[i] for i in micro]) for micro in order.step(step)]
-
-    state = loop.run(
-        model,
-        packed,
-        losses.next_token,
-        settings,
-        work.scratch,
-        progress,
-        identity=store.digest([base.record.commit, certificate.data_hash, lora]),
-    )
+    _require(certificate, base.record.card.id, objective.identity)
+    held = "float32" if lora.variant == "pissa" else settings.precision
+    model = adapters.put_on(open_model(base.folder / "model", held), lora, settings.seed)
+    start = adapters.halves(model)
+    if continued is not None:
+        adapters.continue_from(model, continued)
+    quick.quicken(model)
+    parent = "" if continued is None else store.sha256_of(continued / adapters.WEIGHTS)
+    identity = [base.record.commit, certificate.data_hash, lora, parent]
+    state = _run(model, objective, settings, work, progress, identity, 4.0 * base.record.card.active_parameters)
     folder = work.out / "adapter"
-    _write(model, folder, base.record)
-    work.measured["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    adapters.write(model, folder, base.record, lora, start)
+    tokenizer = open_tokenizer(base.folder / "model")
     return Adapter(
         base=base.record.card.id,
         base_commit=base.record.commit,
@@ -83,18 +98,60 @@ def tune(
         layout=layout,
         bos=tokenizer.bos,
         stop_ids=(tokenizer.eos_id,),
-        trainable=trainable,
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         tokens=state.tokens,
         flops=4.0 * base.record.card.parameters * state.tokens,
         first_loss=state.first_loss,
         last_loss=state.last_loss,
-        sha256=store.sha256_of(folder / "adapter_model.safetensors"),
+        sha256=store.sha256_of(folder / adapters.WEIGHTS),
+        parent=parent,
     )
 
 
-def steps_for(rows: Sequence[Encoded], seen: int, micro_tokens: int, batch_tokens: int, seed: int) -> int:
-    """Optimizer steps until at least `seen` examples have been trained on."""
-    order = Order(tuple(len(row.ids) for row in rows), micro_tokens, batch_tokens, seed)
+def full(
+    base: Made[Weights],
+    certificate: Certificate,
+    objective: Objective,
+    layout: Layout,
+    settings: TrainSettings,
+    work: Work,
+    progress: Progress,
+) -> Checkpoint:
+    """Train every weight, in float32, and write a model's folder to `work.out`, in the base's precision.
+
+    The folder needs nothing of ours: its generation_config.json says where answers end. Raises as `adapt`.
+    """
+    _require(certificate, base.record.card.id, objective.identity)
+    model = open_model(base.folder / "model")
+    quick.quicken(model)
+    card = base.record.card
+    identity = [base.record.commit, certificate.data_hash, "full"]
+    state = _run(model, objective, settings, work, progress, identity, 6.0 * card.active_parameters)
+    tokenizer = open_tokenizer(base.folder / "model")
+    _write_model(model, base, tokenizer, work.out)
+    return Checkpoint(
+        name=f"{card.id} tuned",
+        card=replace(card, id=f"{card.id}-tuned", location=".", curated=False),
+        train=settings,
+        tokens=state.tokens,
+        flops=6.0 * card.parameters * state.tokens,
+        sha256=store.digest([[e.name, e.sha256] for e in store.entries(work.out) if e.name.endswith(".safetensors")]),
+        tuning=Tuning(
+            base=card.id,
+            base_commit=base.record.commit,
+            data_hash=certificate.data_hash,
+            layout=layout,
+            bos=tokenizer.bos,
+            stop_ids=(tokenizer.eos_id,),
+            first_loss=state.first_loss,
+            last_loss=state.last_loss,
+        ),
+    )
+
+
+def steps_for(lengths: tuple[int, ...], seen: int, micro_tokens: int, batch_tokens: int, seed: int) -> int:
+    """Optimizer steps until at least `seen` rows of these lengths have been trained on."""
+    order = Order(lengths, micro_tokens, batch_tokens, seed)
     steps, epoch = 0, 0
     while seen > 0:
         for batch in order.epoch(epoch):
@@ -115,33 +172,46 @@ def _require(certificate: Certificate, base: str, data: str) -> None:
         )
 
 
-def _with_lora(model: Any, lora: LoraSettings, seed: int) -> Any:
-    """LoRA on the named linear layers; A random from the seed, B zero, so that step 0 is the base itself."""
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        target_modules=list(lora.targets),
-        lora_dropout=0.0,
-        task_type="CAUSAL_LM",
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+def _run(
+    model: Any,
+    objective: Objective,
+    settings: TrainSettings,
+    work: Work,
+    progress: Progress,
+    identity: list[Any],
+    flops_per_token: float,
+) -> loop.State:
+    """The loop over packed rows; `identity` is what the run depends on beside its settings."""
+    order = Order(objective.lengths, settings.micro_tokens, settings.batch_tokens, settings.seed)
+    if settings.recompute:
+        decoder = model.get_base_model() if isinstance(model, PeftModel) else model
+        decoder.activation_checkpointing_enable({"use_reentrant": False})
+
+    def packed(step: int) -> list[Packed]:
+        return [objective.pack(micro) for micro in order.step(step)]
+
+    state = loop.run(
+        model,
+        packed,
+        objective.loss,
+        settings,
+        work.scratch,
+        progress,
+        identity=store.digest(identity),
+        flops_per_token=flops_per_token,
     )
-    try:
-        with warnings.catch_warnings():  # peft speaks of experts, on which no adapter sits
-            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
-            return get_peft_model(model, config)
-    except ValueError as error:
-        raise Refused(f"LoRA does not fit this model: {error}", fix="correct [tune].targets in the recipe") from error
+    loop.write_steps(work.scratch / loop.EVENTS, work.out / "steps.jsonl")
+    work.measured.update(loop.measured(work.scratch / loop.EVENTS))
+    return state
 
 
-def _write(model: Any, folder: Path, base: Weights) -> None:
-    """PEFT's files, with the base named as id@commit instead of a path of this machine."""
-    logging.getLogger("peft").setLevel(logging.ERROR)
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text("utf-8"))
-    config["base_model_name_or_path"] = base.card.id
-    config["revision"] = base.commit
-    config["target_modules"] = sorted(config["target_modules"])  # PEFT writes a set, in another order each time
-    store.write_json(path, to_plain(config))
+def _write_model(model: Any, base: Made[Weights], tokenizer: Tokenizer, out: Path) -> None:
+    """Weights and config as transformers writes them, the tokenizer's files as they were, and where answers end."""
+    model.set_attn_implementation("sdpa")
+    model.to(getattr(torch, base.record.precision)).save_pretrained(out)
+    for entry in base.record.files:
+        path = base.folder / "model" / entry.name
+        if not (out / entry.name).exists() and path.suffix != ".safetensors" and ".safetensors." not in path.name:
+            shutil.copyfile(path, out / entry.name)
+    ends = GenerationConfig(bos_token_id=tokenizer.bos_id, eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id)
+    ends.save_pretrained(out)

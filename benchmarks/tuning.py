@@ -1,0 +1,275 @@
+"""LoRA tuning against TRL, alternating: tokens a second of processor time, peak memory, loss at every step.
+
+    python benchmarks/tuning.py --peer PYTHON [--size 25M|110M] [--precision bfloat16|float32] [--steps 2] [--rounds 1]
+
+PYTHON is the interpreter of another environment that has trl 1.16.0 and datasets beside torch, transformers and peft.
+Both sides get the same random Llama (16k vocabulary), the same rows and masks, AdamW with the same constant rate, LoRA
+of rank 16 on all linear maps from the same A, float32 adapters, and as many rows in a step. One thread. `unpacked`
+takes eight rows a step in the same order on both sides, and the losses must agree; `packed` takes rows of 8 x 512
+tokens, in an order of its own on each side. Each measurement is a process of its own: the first step is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+VOCABULARY, CONTEXT, ROWS_A_STEP, RANK, RATE = 16_384, 512, 8, 16, 1e-4
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SIZES: dict[str, dict[str, Any]] = {
+    "25M": {"hidden_size": 512, "intermediate_size": 1280, "num_hidden_layers": 6, "num_attention_heads": 8,
+            "num_key_value_heads": 4, "tie_word_embeddings": True},
+    "110M": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12,
+             "num_key_value_heads": 12, "tie_word_embeddings": False},
+}  # fmt: skip
+MICRO = 2048
+"""Tokens that we compute at once; a step is the sum of its parts."""
+
+
+def rows(count: int) -> list[list[int]]:
+    """Rows of 184 to 512 random ids: a third of a padded batch is padding."""
+    draw = random.Random(0)
+    return [[draw.randrange(2, VOCABULARY) for _ in range(draw.randint(184, CONTEXT))] for _ in range(count)]
+
+
+def main() -> None:
+    options = _options()
+    losses: dict[str, list[float]] = {}
+    print(f"{'':14}{'tokens/s':>10}{'peak MiB':>10}{'base MiB':>10}{'of peak':>9}  losses")
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(options.rounds):
+            for name in options.only:
+                side, kind = name.split("-")
+                found = _measure(options, side, kind, folder)
+                losses[name] = found["losses"]
+                shown = " ".join(f"{loss:.4f}" for loss in found["losses"])
+                print(
+                    f"{name:14}{found['tokens_per_second']:>10.0f}{found['peak'] / 2**20:>10.0f}"
+                    f"{found['base'] / 2**20:>10.0f}{found['share']:>9.0%}  {shown}",
+                    flush=True,
+                )
+    both = [losses.get(f"{side}-unpacked", []) for side in ("ours", "trl")]
+    if all(both):
+        apart = max(abs(a / b - 1) for a, b in zip(*both, strict=True))
+        print(f"unpacked losses differ by at most {apart:.3%} at any step")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--size", choices=SIZES, default="25M")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--steps", type=int, default=2, help="counted, after one that is not")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=["ours-packed", "trl-packed", "ours-unpacked", "trl-unpacked"])
+    return parser.parse_args()
+
+
+def _measure(options: argparse.Namespace, side: str, kind: str, folder: str) -> dict[str, Any]:
+    asked = {
+        "side": side,
+        "kind": kind,
+        "size": options.size,
+        "precision": options.precision,
+        "steps": options.steps,
+        "folder": folder,
+    }
+    python = options.peer if side == "trl" else sys.executable
+    done = subprocess.run(
+        [python, "-W", "ignore", __file__, json.dumps(asked)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+# --- one measurement, in a process of its own -----------------------------------------------------
+
+
+def child(asked: dict[str, Any]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    clock = Clock()
+    losses = (ours if asked["side"] == "ours" else trl)(asked, clock)
+    seconds, tokens = clock.counted()
+    size = sum(p.numel() for p in _model(asked).parameters())
+    share = 4.0 * size * tokens / seconds / _peak()
+    found = {
+        "tokens_per_second": tokens / seconds,
+        "peak": clock.peak,
+        "base": clock.base,
+        "share": share,
+        "losses": losses,
+    }
+    print(json.dumps(found))
+
+
+class Clock:
+    """Processor time and tokens after each step; the first is warm-up."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+        self.tokens: list[int] = []
+        self.base = self.peak = 0
+
+    def begin(self) -> None:
+        """The model is loaded, nothing is trained."""
+        self.base = _resident()
+
+    def step(self, tokens: int) -> None:
+        self.marks.append(time.process_time())
+        self.tokens.append(tokens)
+        self.peak = _resident()
+
+    def counted(self) -> tuple[float, int]:
+        return self.marks[-1] - self.marks[0], sum(self.tokens[1:])
+
+
+def _resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _peak() -> float:
+    """Operations a second of a large product in the faster of the two precisions."""
+    import torch
+
+    best = 0.0
+    for kind in (torch.float32, torch.bfloat16):
+        a, b = (torch.ones(2048, 2048, dtype=kind) for _ in range(2))
+        for _ in range(3):
+            clock = time.process_time()
+            torch.mm(a, b)
+            best = max(best, 2.0 * 2048**3 / (time.process_time() - clock))
+    return best
+
+
+def _model(asked: dict[str, Any]) -> Any:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, pad_token_id=0, bos_token_id=1, eos_token_id=1,
+        **SIZES[asked["size"]],
+    )  # fmt: skip
+    return LlamaForCausalLM(config).to(getattr(torch, asked["precision"]))
+
+
+def ours(asked: dict[str, Any], clock: Clock) -> list[float]:
+    from basewright.data.pack import pack
+    from basewright.records import LoraSettings, TrainSettings
+    from basewright.text.encode import Encoded
+    from basewright.train import adapters, attention, loop, losses, quick
+
+    attention.install()
+    model = _model(asked)
+    model.set_attn_implementation(attention.NAME)
+    lora = LoraSettings(rank=RANK, alpha=2.0 * RANK, targets=TARGETS)
+    tuned = adapters.put_on(model, lora, 0)
+    quick.quicken(tuned)
+    tuned.train()
+    clock.begin()
+    steps = asked["steps"] + 1
+    batches = _batches(asked, steps)
+
+    def packed(step: int) -> Any:
+        if step:
+            clock.step(sum(len(row) for row in batches[step - 1]))
+        micro = _fill(batches[step], MICRO)
+        return [pack([Encoded(tuple(row), (True,) * len(row)) for row in part]) for part in micro]
+
+    settings = TrainSettings(
+        steps=steps, batch_tokens=4096, micro_tokens=MICRO, learning_rate=RATE, final_learning_rate=RATE, warmup=0,
+        weight_decay=0.0, clip=1.0, seed=0, precision=asked["precision"], save_every=10**6, betas=(0.9, 0.999),
+    )  # fmt: skip
+    scratch = Path(tempfile.mkdtemp(dir=asked["folder"]))
+    loop.run(tuned, packed, losses.next_token, settings, scratch, lambda *_: None, identity="benchmark")
+    clock.step(sum(len(row) for row in batches[-1]))
+    return [json.loads(line)["loss"] for line in (scratch / "events.jsonl").read_text().splitlines()]
+
+
+def _batches(asked: dict[str, Any], steps: int) -> list[list[list[int]]]:
+    """The rows of each step: eight in order, or as many as fill 8 x 512 tokens."""
+    if asked["kind"] == "unpacked":
+        every = rows(ROWS_A_STEP * steps)
+        return [every[i : i + ROWS_A_STEP] for i in range(0, len(every), ROWS_A_STEP)]
+    return _fill(rows(20 * steps), ROWS_A_STEP * CONTEXT)[:steps]
+
+
+def _fill(every: list[list[int]], most: int) -> list[list[list[int]]]:
+    parts: list[list[list[int]]] = [[]]
+    for row in every:
+        if sum(map(len, parts[-1])) + len(row) > most:
+            parts.append([])
+        parts[-1].append(row)
+    return [sorted(part, key=len) for part in parts]
+
+
+def trl(asked: dict[str, Any], clock: Clock) -> list[float]:
+    """TRL's SFTTrainer with what its documentation proposes: packing, or eight rows padded to the longest."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
+
+    packing, steps = asked["kind"] == "packed", asked["steps"] + 1
+    config = SFTConfig(
+        output_dir=tempfile.mkdtemp(dir=asked["folder"]), per_device_train_batch_size=ROWS_A_STEP, max_steps=steps,
+        learning_rate=RATE, lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0, adam_beta2=0.999,
+        packing=packing, max_length=CONTEXT, bf16=asked["precision"] == "bfloat16", use_cpu=True, save_strategy="no",
+        logging_steps=1, report_to="none", disable_tqdm=True, gradient_checkpointing=False, seed=0,
+        train_sampling_strategy="sequential" if _has(SFTConfig, "train_sampling_strategy") else "random",
+    )  # fmt: skip
+    count = 20 * steps if packing else ROWS_A_STEP * steps
+    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(TARGETS), task_type="CAUSAL_LM")
+    seen: list[int] = []
+
+    class Follow(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.step(seen[-1])
+
+    class Counted(SFTTrainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+            mask = inputs.get("attention_mask")
+            seen.append(int(mask.sum()) if mask is not None else inputs["input_ids"].numel())
+            return super().compute_loss(model, inputs, *rest, **more)
+
+    torch.manual_seed(0)
+    trainer = Counted(
+        model=_model(asked), args=config, train_dataset=Dataset.from_dict({"input_ids": rows(count)}),
+        processing_class=_tokenizer(PreTrainedTokenizerFast), peft_config=lora, callbacks=[Follow()],
+    )  # fmt: skip
+    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
+    clock.begin()
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _has(cls: Any, name: str) -> bool:
+    return name in getattr(cls, "__dataclass_fields__", {})
+
+
+def _tokenizer(kind: Any) -> Any:
+    """TRL wants one, though the rows are ids already."""
+    from tokenizers import Tokenizer, models
+
+    backend = Tokenizer(models.WordLevel({f"t{i}": i for i in range(VOCABULARY)}, unk_token="t0"))
+    return kind(tokenizer_object=backend, pad_token="t0", eos_token="t1", bos_token="t1")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
+        child(json.loads(sys.argv[1]))
+    else:
+        main()

@@ -1,0 +1,162 @@
+"""One dial, from the size of the data and the model to every setting of a tuning; each value with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar, get_args
+
+import torch
+
+from basewright.errors import UsageError, nearest
+from basewright.records import LoraSettings, LoraVariant, TrainSettings, record
+from basewright.train.tune import steps_for
+
+Effort = Literal["pilot", "standard", "thorough"]
+Method = Literal["lora", "rslora", "dora", "pissa", "full"]
+EPOCHS: dict[Effort, int] = {"pilot": 1, "standard": 3, "thorough": 6}
+RANK: dict[Effort, int] = {"pilot": 8, "standard": 16, "thorough": 32}
+STEPS_AN_EPOCH = 32
+BATCH = (256, 16_384)
+"""Tokens of the smallest and the largest batch."""
+MICRO = 2048
+"""Tokens computed at once, unless the batch is smaller or a row longer."""
+RATE_AT_2000, RATE_POWER, MOST = 5e-4, 0.78, 2e-3
+"""LoRA's best rate falls with the width: 5e-4 (2000 / width)^0.78 fits Llama and Qwen, and training all weights wants
+a tenth of it (Thinking Machines, "LoRA Without Regret", September 2025). From 5e-3 on the smallest models learn nothing
+(`docs/log.md`, 2026-11-22), so it ends at 2e-3."""
+T = TypeVar("T")
+
+
+@record
+class Given:
+    """What a person set; None is left to the dial."""
+
+    rank: int | None = None
+    targets: tuple[str, ...] | None = None
+    learning_rate: float | None = None
+    epochs: int | None = None
+    batch_tokens: int | None = None
+    micro_tokens: int | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
+    seed: int = 0
+    recompute: bool = False
+
+
+@record
+class Value:
+    """One setting, and why it is what it is."""
+
+    name: str
+    value: Any
+    why: str
+
+
+@record
+class Derived:
+    lora: LoraSettings | None
+    """None where all weights are trained."""
+    train: TrainSettings
+    values: tuple[Value, ...]
+
+
+def derive(
+    method: Method,
+    effort: Effort,
+    lengths: tuple[int, ...],
+    *,
+    width: int,
+    stored: str,
+    maps: Sequence[str],
+    given: Given,
+    continued: LoraSettings | None = None,
+) -> Derived:
+    """`lengths` are the tokens of each row, `maps` the names of the model's linear maps, `stored` the precision of its
+    file, `continued` the settings of an adapter that is trained on.
+
+    Raises `UsageError` for a target that is no map, or a value that an adapter to continue does not leave open.
+    """
+    say = _Sayer()
+    tokens, longest = sum(lengths), max(lengths)
+    lora = None if method == "full" else _lora(say, method, effort, maps, given, continued)
+    epochs = say("epochs", given.epochs, EPOCHS[effort], f"effort {effort}")
+    least = _power(max(longest, BATCH[0]))
+    batch = say(
+        "batch tokens",
+        given.batch_tokens,
+        max(least, min(BATCH[1], _power(tokens / STEPS_AN_EPOCH / 2))),
+        f"{tokens:,} tokens in {STEPS_AN_EPOCH} steps an epoch or more, where rows are no longer",
+    )
+    micro = say("micro tokens", given.micro_tokens, min(batch, max(least, MICRO)), "at once; changes no result")
+    batch = max(batch, micro)
+    rate = min(MOST, RATE_AT_2000 * (2000 / width) ** RATE_POWER) * (0.1 if method == "full" else 1.0)
+    why = f"for a width of {width}" + (", a tenth of LoRA's" if method == "full" else "")
+    steps = steps_for(lengths, epochs * len(lengths), micro, batch, given.seed)
+    train = TrainSettings(
+        steps=say("steps", None, steps, f"{epochs} times {len(lengths):,} rows"),
+        batch_tokens=batch,
+        micro_tokens=micro,
+        learning_rate=say("learning rate", given.learning_rate, float(f"{rate:.2g}"), why),
+        warmup=say("warm-up steps", None, max(1, steps // 20), "a twentieth of the steps"),
+        weight_decay=0.0,
+        clip=1.0,
+        seed=given.seed,
+        precision=say("precision", given.precision, *_precision(stored)),
+        recompute=given.recompute,
+    )
+    return Derived(lora=lora, train=train, values=tuple(say.values))
+
+
+def _lora(
+    say: _Sayer,
+    method: LoraVariant,
+    effort: Effort,
+    maps: Sequence[str],
+    given: Given,
+    continued: LoraSettings | None,
+) -> LoraSettings:
+    if continued is not None:
+        if given.rank or given.targets:
+            raise UsageError("an adapter is continued as it is", fix="leave out --rank and --targets, or --from")
+        say("rank", None, continued.rank, "of the adapter that is continued")
+        say("targets", None, ", ".join(continued.targets), "of the adapter that is continued")
+        return continued
+    for target in given.targets or ():
+        if target not in maps:
+            raise UsageError(
+                f"{target!r} is no linear map of this model; {nearest(target, maps)}",
+                fix=f"choose --targets among {','.join(maps)}",
+            )
+    rank = say("rank", given.rank, RANK[effort], f"effort {effort}")
+    targets = tuple(given.targets or maps)
+    say("targets", ", ".join(given.targets or ()) or None, ", ".join(maps), "every linear map of the layers")
+    return LoraSettings(rank=rank, alpha=2.0 * rank, targets=targets, variant=method)
+
+
+def _precision(stored: str) -> tuple[Literal["float32", "bfloat16"], str]:
+    """bfloat16 where it loses nothing of the file and the processor multiplies it."""
+    known = torch.cpu.get_capabilities()
+    if stored != "bfloat16":
+        return "float32", f"its file is {stored}"
+    if not (known.get("avx512_bf16") or known.get("amx_bf16")):
+        return "float32", "this processor does not multiply bfloat16"
+    return "bfloat16", "its file is bfloat16, and this processor multiplies it; what is trained stays float32"
+
+
+def _power(value: float) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << max(0, int(value - 1e-9)).bit_length()
+
+
+class _Sayer:
+    """Takes what was given, else what was derived, and remembers which and why."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+
+    def __call__(self, name: str, given: T | None, derived: T, why: str) -> T:
+        value = derived if given is None else given
+        self.values.append(Value(name=name, value=value, why=why if given is None else "given"))
+        return value
+
+
+METHODS: tuple[Method, ...] = get_args(Method)

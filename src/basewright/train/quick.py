@@ -1,0 +1,84 @@
+"""Give a model's modules the forward passes of `kernels`, where they are known to compute the same.
+
+Parameters, their names and what is saved stay as they are. What is not known here runs as transformers has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from transformers import AttentionInterface
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, LlamaRMSNorm
+
+from basewright.train import kernels
+
+
+def quicken(model: Any) -> None:
+    """In place, for training: nothing here reads or fills a cache of keys and values."""
+    for module in model.modules():
+        if isinstance(module, LlamaRMSNorm):
+            module.forward = _norm(module)
+        elif isinstance(module, LlamaAttention):
+            module.forward = _attention(module)
+        elif isinstance(module, LlamaMLP) and module.config.hidden_act == "silu":
+            module.forward = _mlp(module)
+        elif _is_plain(module):
+            module.forward = _lora(module)
+
+
+def _is_plain(module: Any) -> bool:
+    """A map with plain LoRA; DoRA's stay peft's own, as do maps with a bias or stored inputs first."""
+    if not isinstance(module, LoraLinear) or module.lora_variant:
+        return False
+    return type(module.get_base_layer()) is torch.nn.Linear and module.get_base_layer().bias is None
+
+
+def _norm(module: Any) -> Any:
+    return lambda x: kernels.rms_norm(x, module.weight, module.variance_epsilon)
+
+
+def _mlp(module: Any) -> Any:
+    both = _together(module.gate_proj, module.up_proj)
+    return lambda x: module.down_proj(kernels.swiglu(*both(x)))
+
+
+def _attention(module: Any) -> Any:
+    projected = _together(module.q_proj, module.k_proj, module.v_proj)
+
+    def forward(
+        hidden_states: torch.Tensor, position_embeddings: Any, attention_mask: Any = None, **rest: Any
+    ) -> tuple[torch.Tensor, None]:
+        cos, sin = (angles[:, None] for angles in position_embeddings)
+        q, k, v = (x.unflatten(-1, (-1, module.head_dim)).transpose(1, 2) for x in projected(hidden_states))
+        q, k = kernels.rotary(q, cos, sin), kernels.rotary(k, cos, sin)
+        attend = AttentionInterface()[module.config._attn_implementation]
+        dropout = module.attention_dropout if module.training else 0.0
+        out, _ = attend(module, q, k, v, attention_mask, dropout=dropout, scaling=module.scaling, **rest)
+        return module.o_proj(out.flatten(-2)), None
+
+    return forward
+
+
+def _together(*modules: Any) -> Any:
+    """What several maps make of one input; the input is read and kept once where all of them are plain LoRA."""
+    if not all(map(_is_plain, modules)):
+        return lambda x: [module(x) for module in modules]
+    maps, (scale, *_) = [_map(module) for module in modules], [_scale(module) for module in modules]
+    return lambda x: kernels.lora_linears(x, maps, scale)
+
+
+def _lora(module: Any) -> Any:
+    maps, scale = [_map(module)], _scale(module)
+    return lambda x: kernels.lora_linears(x, maps, scale)[0]
+
+
+def _map(module: Any) -> kernels.Map:
+    (name,) = module.active_adapters
+    return kernels.Map(module.get_base_layer().weight, module.lora_A[name].weight, module.lora_B[name].weight)
+
+
+def _scale(module: Any) -> float:
+    (name,) = module.active_adapters
+    return float(module.scaling[name])
