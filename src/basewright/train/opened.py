@@ -45,6 +45,13 @@ def open_model(folder: Path, precision: str = "float32") -> Any:
     return load_model(folder, precision, attention=attention.NAME)
 
 
+def open_anew(folder: Path, seed: int) -> Any:
+    """The same architecture with weights drawn anew, as its own pretraining would have begun. Raises as `open_model`."""
+    known = open_model(folder)
+    torch.manual_seed(seed)
+    return type(known)._from_config(known.config, dtype=torch.float32, attn_implementation=attention.NAME).eval()
+
+
 def _row(length: int, vocabulary: int) -> Encoded:
     return Encoded(tuple((7 * length + 3 * i) % vocabulary for i in range(length)), (True,) * length)
 

@@ -35,7 +35,7 @@ from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import adapters, loop, quick
 from basewright.train.objectives import NextToken, Objective
-from basewright.train.opened import open_model
+from basewright.train.opened import open_anew, open_model
 
 
 def examples(items: Sequence[Item], layout: Layout, tokenizer: Tokenizer) -> list[Encoded]:
@@ -116,22 +116,26 @@ def full(
     settings: TrainSettings,
     work: Work,
     progress: Progress,
+    *,
+    anew: bool = False,
 ) -> Checkpoint:
     """Train every weight, in float32, and write a model's folder to `work.out`, in the base's precision.
 
-    The folder needs nothing of ours: its generation_config.json says where answers end. Raises as `adapt`.
+    `anew` leaves the base's weights behind and begins with random ones: what the data alone can teach this
+    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. Raises as `adapt`.
     """
     _require(certificate, base.record.card.id, objective.identity)
-    model = open_model(base.folder / "model")
+    folder = base.folder / "model"
+    model = open_anew(folder, settings.seed) if anew else open_model(folder)
     quick.quicken(model)
     card = base.record.card
-    identity = [base.record.commit, certificate.data_hash, "full"]
+    identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full"]
     state = _run(model, objective, settings, work, progress, identity, 6.0 * card.active_parameters)
-    tokenizer = open_tokenizer(base.folder / "model")
+    tokenizer, made = open_tokenizer(folder), "anew" if anew else "tuned"
     _write_model(model, base, tokenizer, work.out)
     return Checkpoint(
-        name=f"{card.id} tuned",
-        card=replace(card, id=f"{card.id}-tuned", location=".", curated=False),
+        name=f"{card.id} {made}",
+        card=replace(card, id=f"{card.id}-{made}", location=".", curated=False),
         train=settings,
         tokens=state.tokens,
         flops=6.0 * card.parameters * state.tokens,
