@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from basewright import checks
 from basewright.catalog import cards
@@ -18,6 +18,7 @@ from basewright.recipe import Recipe
 from basewright.records import (
     Adapter,
     Certificate,
+    Checkpoint,
     LoraSettings,
     Made,
     ModelCard,
@@ -71,11 +72,10 @@ class Maker:
         from basewright.evaluate import classify
 
         name = base.record.card.id if adapter is None else f"{base.record.card.id} tuned"
-        confidence = self.recipe.limits.confidence
         return self.make(
             "prove",
             "scores",
-            {"task": task.name, "version": task.version, "split": "test", "confidence": confidence},
+            self._asked(task, "test"),
             Scores,
             lambda _, progress: classify.run(
                 open_lm(base, adapter),
@@ -84,11 +84,39 @@ class Maker:
                 model=name,
                 few_shot=adapter is None,
                 weights=base.record.commit,
-                confidence=confidence,
+                confidence=self.recipe.limits.confidence,
                 progress=naming(progress, name),
             ),
             (base.id,) if adapter is None else (base.id, adapter.id),
         )
+
+    def scores_of(self, task: Task, split: Literal["choose", "test"], model: Made[Checkpoint]) -> Made[Scores]:
+        """Of a whole model that was trained here, on the bare prompt."""
+        from basewright.engine import torch_lm
+        from basewright.evaluate import classify
+
+        name = model.record.name
+        return self.make(
+            "baselines",
+            "scores",
+            self._asked(task, split),
+            Scores,
+            lambda _, progress: classify.run(
+                torch_lm.open_lm(model.folder, name),
+                task,
+                split,
+                model=name,
+                few_shot=False,
+                weights=model.record.sha256,
+                confidence=self.recipe.limits.confidence,
+                progress=naming(progress, name),
+            ),
+            (model.id,),
+        )
+
+    def _asked(self, task: Task, split: str) -> dict[str, Any]:
+        confidence = self.recipe.limits.confidence
+        return {"task": task.name, "version": task.version, "split": split, "confidence": confidence}
 
     def certificate(self, task: Task, base: Made[Weights]) -> Made[Certificate]:
         """Certified before the first training step of any kind. Raises `Refused` where a check failed."""
@@ -152,6 +180,22 @@ class Maker:
             ),
             (base.id, certificate.id),
         )
+
+    def from_scratch(
+        self, task: Task, base: Made[Weights], certificate: Made[Certificate], settings: TrainSettings
+    ) -> Made[Checkpoint]:
+        """The base's architecture trained on the task from random weights."""
+        from basewright.text.tokenizer import open_tokenizer
+        from basewright.train import tune
+        from basewright.train.objectives import NextToken
+
+        def train(work: Work, progress: Progress) -> Checkpoint:
+            rows = NextToken(tune.examples(task.train, task.layout, open_tokenizer(base.folder / "model")))
+            saying = naming(progress, f"from random weights, rate {settings.learning_rate:g}")
+            return tune.full(base, certificate.record, rows, task.layout, settings, work, saying, anew=True)
+
+        inputs = {"task": task.version, "train": settings, "anew": True}
+        return self.make("baselines", "checkpoint", inputs, Checkpoint, train, (base.id, certificate.id))
 
     def card(self, name: str) -> ModelCard:
         from basewright.hub import pull

@@ -47,9 +47,10 @@ def build(recipe: Recipe, root: Path, store: Store, watch: Watch) -> Built:
     certificate = walk.certify(task, base)
     adapter = walk.tune(task, base, certificate)
     proof = walk.prove(task, base, adapter)
+    baselines = walk.baselines(task, base, certificate, adapter)
     converted = walk.convert(task, base, adapter)
     release = walk.release(task, base, certificate, adapter, proof, choice, converted)
-    return Built(task, plans, choice, certificate, adapter, proof, converted, release)
+    return Built(task, plans, choice, certificate, adapter, proof, baselines, converted, release)
 
 
 def report(built: Built, recipe: Recipe, command: str, where: Path) -> Path:

@@ -94,6 +94,13 @@ class ProveSection(Section):
     general: str | None = None
 
 
+class BaselinesSection(Section):
+    from_scratch: bool = True
+    """Whether the winner's architecture is also trained from random weights, for as many steps."""
+    curve: bool = False
+    """Whether both are trained again on a quarter and on half of the rows: what the base was worth in rows."""
+
+
 class ShipSection(Section):
     formats: list[str] = ["gguf:f16", "gguf:q8_0"]
 
@@ -106,6 +113,7 @@ class Recipe(Section):
     choose: ChooseSection = ChooseSection()
     tune: TuneSection = TuneSection()
     prove: ProveSection = ProveSection()
+    baselines: BaselinesSection = BaselinesSection()
     ship: ShipSection = ShipSection()
 
 

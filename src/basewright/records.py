@@ -25,6 +25,7 @@ PlanPrecision = Literal["float32", "bfloat16", "float16", "mixed"]
 """Of a plan's weights; `mixed` is float32 with matrix products in bfloat16 (autocast)."""
 Part = Literal["weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime"]
 RowFate = Literal["used", "cut", "split", "refused", "duplicate", "near-duplicate"]
+BaselineKind = Literal["classical", "few-shot", "from scratch", "encoder"]
 DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto"]
 LoraVariant = Literal["lora", "rslora", "dora", "pissa"]
 R = TypeVar("R")
@@ -907,6 +908,38 @@ class Proof:
     checks: tuple[Check, ...]
 
 
+@record
+class Baseline:
+    """What answers the same test items without the tuned base model, and how far that one is ahead."""
+
+    name: str
+    kind: BaselineKind
+    accuracy: Interval
+    items: tuple[ItemScore, ...]
+    ahead: Comparison
+    """The tuned model, first, against this."""
+    how: str
+
+
+@record
+class Learned:
+    """Accuracy on the test items after training on so many of the rows, by method."""
+
+    rows: int
+    accuracy: dict[str, Interval]
+
+
+@record
+class Baselines:
+    tuned: str
+    """The method that is compared with all others."""
+    found: tuple[Baseline, ...]
+    curve: tuple[Learned, ...]
+    """By rows, ascending; the last point has all of them."""
+    skipped: tuple[str, ...]
+    """What was not trained, and why."""
+
+
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -1079,5 +1112,6 @@ class Built:
     certificate: Made[Certificate]
     adapter: Made[Adapter]
     proof: Made[Proof]
+    baselines: Made[Baselines]
     converted: Made[Converted]
     release: Made[Release]

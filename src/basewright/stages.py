@@ -19,6 +19,7 @@ from basewright.recipe import memory as stated_memory
 from basewright.records import (
     Adapter,
     Ask,
+    Baselines,
     Certificate,
     Choice,
     Converted,
@@ -36,11 +37,12 @@ from basewright.records import (
 )
 from basewright.store import Work
 from basewright.text import layout as layouts
+from basewright.worth import Worth
 
 FIX_PROOF = (
     "give it more rows or examples, or accept it in the recipe ([prove] or [tune]), then run the same command again"
 )
-STAGES = ("read", "plan", "pull", "choose", "certify", "tune", "prove", "convert", "release")
+STAGES = ("read", "plan", "pull", "choose", "certify", "tune", "prove", "baselines", "convert", "release")
 PARITY_TEXTS = 24
 """Prompts of the task that conversions are compared on."""
 
@@ -206,6 +208,17 @@ class Walk(Maker):
                 f"{made.record.general_bits_before:.2f} → {made.record.general_bits_after:.2f} bits/byte",
                 made,
             )
+        return made
+
+    def baselines(
+        self, task: Task, base: Made[Weights], certificate: Made[Certificate], adapter: Made[Adapter]
+    ) -> Made[Baselines]:
+        """What else answers the test items; nothing stops here, whoever wins."""
+        before, after = self.scores(task, base, None), self.scores(task, base, adapter)
+        with self.stage("baselines") as say:
+            made = Worth(self, task, base, certificate, adapter, before, after).measure()
+            said = [f"{one.name} {one.accuracy.value:.1%}" for one in made.record.found]
+            say("; ".join([f"tuned {after.record.accuracy.value:.1%}", *said, *made.record.skipped]), made)
         return made
 
     # --- what is shipped ---

@@ -21,8 +21,8 @@ def test_build_then_json_then_runs(recipe: Path, capsys: pytest.CaptureFixture[s
     runs = ["--runs", str(recipe.parent / "runs")]
     assert run(["build", str(recipe), *runs]) == 0
     first = capsys.readouterr()
-    stages = [line.split()[0] for line in first.out.splitlines()[:9]]
-    assert stages == ["read", "plan", "pull", "choose", "certify", "tune", "prove", "convert", "release"]
+    stages = [line.split()[0] for line in first.out.splitlines()[:10]]
+    assert stages == ["read", "plan", "pull", "choose", "certify", "tune", "prove", "baselines", "convert", "release"]
     assert "Verdict" in first.out
     report = next(line.split(maxsplit=1)[1] for line in first.out.splitlines() if line.startswith("Report"))
     assert Path(report) == recipe.parent / "runs" / "small-report.html"

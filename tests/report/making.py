@@ -11,6 +11,9 @@ from typing import Any
 
 from basewright.plain import from_plain, to_plain
 from basewright.records import (
+    Baseline,
+    BaselineKind,
+    Baselines,
     Built,
     Certificate,
     Choice,
@@ -18,6 +21,7 @@ from basewright.records import (
     Interval,
     Item,
     ItemScore,
+    Learned,
     Made,
     Overlay,
     Plans,
@@ -26,7 +30,9 @@ from basewright.records import (
     Task,
 )
 from basewright.report.page import render
+from basewright.stats import paired
 from tests.choose import making as choices
+from tests.choose.making import TFIDF
 from tests.release import making as releases
 
 TESTED = 40
@@ -55,6 +61,7 @@ def built(choice: str = "winner_of_two", formats: tuple[str, ...] = ("f16", "q8_
             certificate=made.certificate,
             adapter=made.adapter,
             proof=made.proof,
+            baselines=Made(record=baselines(), stamp=releases.stamp("baselines"), folder=Path("baselines-0")),
             converted=made.converted,
             release=Made(record=release, stamp=releases.stamp("release"), folder=Path("release-0")),
         ),
@@ -62,6 +69,32 @@ def built(choice: str = "winner_of_two", formats: tuple[str, ...] = ("f16", "q8_
         certificate=_with(made.certificate, replace(made.certificate.record, overlays=(LINES,))),
         proof=_with(made.proof, _proof(made.proof.record)),
     )
+
+
+def baselines(**right: float) -> Baselines:
+    """What else was asked: by name, the share of the test items that is answered right."""
+    shares = {"few-shot": 0.25, TFIDF: 0.5, "majority": 0.3, "from random weights": 0.6} | right
+    kinds: dict[str, BaselineKind] = {"few-shot": "few-shot", "from random weights": "from scratch"}
+    found = [_baseline(name, kinds.get(name, "classical"), share) for name, share in shares.items()]
+    curve = tuple(
+        Learned(
+            rows=rows,
+            accuracy={
+                "tuned": _share(_answers(lambda n, top=top: n < top * TESTED)),
+                "from random weights": _share(_answers(lambda n, top=top: n < (top - 0.2) * TESTED)),
+            },
+        )
+        for rows, top in ((160, 0.5), (320, 0.7), (640, 0.8))
+    )
+    ranked = tuple(sorted(found, key=lambda one: -one.accuracy.value))
+    return Baselines(tuned="tuned", found=ranked, curve=curve, skipped=())
+
+
+def _baseline(name: str, kind: BaselineKind, share: float) -> Baseline:
+    items = _answers(lambda n: n < share * TESTED)
+    ours = [n % 5 > 0 for n in range(TESTED)]
+    ahead = paired.compare("tuned", ours, name, [one.correct for one in items])
+    return Baseline(name=name, kind=kind, accuracy=_share(items), items=items, ahead=ahead, how=f"how of {name}")
 
 
 def _with(made: Made[Any], record: Any) -> Made[Any]:
@@ -121,6 +154,7 @@ def renamed(made: Built, texts: Mapping[str, str]) -> Built:
         choice=again(made.choice, Choice),
         certificate=again(made.certificate, Certificate),
         proof=again(made.proof, Proof),
+        baselines=again(made.baselines, Baselines),
         converted=again(made.converted, Converted),
         release=again(made.release, Release),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -11,9 +12,9 @@ from basewright.records import Built
 from basewright.report import charts
 from tests.choose.making import CASES, TFIDF
 from tests.choose.test_charts import both_widths, places
-from tests.report.making import built
+from tests.report.making import TESTED, built
 
-DRAWN: tuple[Callable[[Built, int], str], ...] = (charts.result, charts.changed, charts.kept)
+DRAWN: tuple[Callable[[Built, int], str], ...] = (charts.result, charts.changed, charts.kept, charts.worth)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -27,9 +28,21 @@ def test_everything_is_inside_the_frame(name: str, draw: Callable[[Built, int], 
 
 
 def test_the_result_stands_beside_every_baseline_the_best_first() -> None:
-    chart = ElementTree.fromstring(charts.result(built("classical_wins"), 720))
+    made = built()
+    winner = made.choice.record.winner
+    chart = ElementTree.fromstring(charts.result(made, 720))
     names = [one.text for one in chart.iter("text") if "name" in one.attrib["class"]]
-    assert names[:2] == [TFIDF, "foundling-prose, tuned"]
-    assert {"most frequent label", "foundling-prose, few-shot"} <= set(names)
-    notes = [one.text for one in chart.iter("text") if one.attrib["class"] == "note"]
-    assert notes.count("on 2,000 other items") == 2
+    expected = [f"{winner}, tuned", f"{winner}, from random weights", TFIDF, "majority", f"{winner}, few-shot"]
+    assert names == expected
+    assert chart.findtext("title") == f"Accuracy on {TESTED} test items"
+
+
+def test_what_the_base_was_worth_is_a_line_with_and_one_without_it() -> None:
+    chart = ElementTree.fromstring(charts.worth(built(), 720))
+    assert [one.attrib["class"] for one in chart.iter("polyline")] == ["curve rival", "curve winner"]
+    desc = chart.findtext("desc")
+    assert desc is not None
+    assert "At 160, 320, 640 rows" in desc
+    made = built()
+    none = replace(made.baselines, record=replace(made.baselines.record, curve=()))
+    assert charts.worth(replace(made, baselines=none), 720) == ""

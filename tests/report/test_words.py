@@ -10,7 +10,7 @@ from basewright.pages.phrases import percent
 from basewright.records import Built
 from basewright.report import tables, words
 from tests.choose.making import CASES, TFIDF
-from tests.report.making import TESTED, built
+from tests.report.making import TESTED, baselines, built
 
 every_outcome = pytest.mark.parametrize("name", CASES)
 
@@ -29,26 +29,39 @@ def test_a_winner_is_named_with_its_confidence_and_a_tie_as_one() -> None:
     assert words.verdict(built("one_candidate"))[0].startswith("Take gpt2: it was the only candidate")
 
 
-@pytest.mark.parametrize("name", ["classical_wins", "classical_wins_unproven"])
-def test_a_classical_method_that_wins_comes_first_with_the_reason(name: str) -> None:
-    first = words.verdict(built(name))[0]
+@pytest.mark.parametrize(("share", "proven"), [(1.0, True), (0.875, False)])
+def test_a_classical_method_that_wins_comes_first_with_the_reason(share: float, proven: bool) -> None:
+    first = words.verdict(beaten(**{TFIDF: share}))[0]
     assert first.startswith(f"{TFIDF}, a classical method, wins")
-    assert "of the items to choose on right, in 312 KiB of memory; prefer the model built here only if" in first
-    assert ("not provably" in first) == (name == "classical_wins_unproven")
+    assert f"{percent(share)} of {TESTED} test items right" in first
+    assert "the model built here; prefer the model built here only if" in first
+    assert ("not provably" in first) == (not proven)
 
 
-def test_a_model_that_passed_the_classical_method_later_claims_nothing_before_both_are_asked_the_same() -> None:
-    first = words.verdict(scored(built("classical_wins"), 0.95))[0]
-    assert "was ahead when candidates were compared" in first
-    assert "tuned in full that one has come to 95.0% of other items, so ask both the same ones" in first
+def test_whatever_wins_is_said_with_what_follows() -> None:
+    scratch = words.verdict(beaten(**{"from random weights": 1.0}))[0]
+    assert "'s architecture trained from random weights wins: 100.0% of" in scratch
+    assert scratch.endswith("what the base had read before was of no use for this task.")
+    assert words.verdict(beaten(**{"few-shot": 1.0}))[0].endswith("tuning gave nothing here.")
 
 
-def scored(made: Built, accuracy: float) -> Built:
-    """The same with another accuracy after tuning."""
-    proof = made.proof.record
-    share = replace(proof.after.accuracy, value=accuracy, low=accuracy - 0.05, high=accuracy + 0.03)
-    after = replace(proof.after, metrics=proof.after.metrics | {"accuracy": share})
-    return replace(made, proof=replace(made.proof, record=replace(proof, after=after)))
+def beaten(**right: float) -> Built:
+    made = built()
+    return replace(made, baselines=replace(made.baselines, record=baselines(**right)))
+
+
+def test_what_the_base_was_worth_is_said_in_rows() -> None:
+    said = words.worth(built())
+    assert said[0] == "With 160 rows the tuned base answers 50.0% right; without the base that takes about 320."
+    assert said[2].endswith("80.0% right; without the base that takes more than the 640 rows there are.")
+
+
+def test_rows_needed_are_read_off_the_curve() -> None:
+    curve = [(100, 0.2), (400, 0.6)]
+    assert words.needed(curve, 0.1) == 100
+    assert words.needed(curve, 0.4) == 200
+    assert words.needed(curve, 0.6) == 400
+    assert words.needed(curve, 0.7) is None
 
 
 def test_the_result_has_its_interval_its_number_and_what_it_is_ahead_of() -> None:
@@ -75,10 +88,9 @@ def test_forgetting_is_said_with_the_limit_of_the_recipe() -> None:
 
 
 @every_outcome
-def test_no_score_stands_in_the_column_of_other_items(name: str) -> None:
+def test_every_score_in_the_table_is_of_the_same_items(name: str) -> None:
     made = built(name)
     rows = tables.baselines(made).rows
-    tested = [row for row in rows if row[2]]
-    assert [row[0].rsplit(", ", 1)[-1] for row in tested] == ["tuned in full", "few-shot", "most frequent label"]
-    rivals = {one.model for one in made.choice.record.ranked if one.kind == "classical"}
-    assert all(row[2] == "" for row in rows if row[0] in rivals)
+    assert all(f"n = {TESTED}" in row[1] for row in rows)
+    assert len(rows) == 1 + len(made.baselines.record.found)
+    assert all(row[2] for row in rows[1:])

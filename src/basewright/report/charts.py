@@ -4,30 +4,46 @@ from __future__ import annotations
 
 from basewright.choose import lookup
 from basewright.choose.lookup import legible
+from basewright.pages.lines import Line, drawn
 from basewright.pages.phrases import count, percent, plural
 from basewright.pages.rows import Band, Row, bars, rows, whole
-from basewright.records import Built, Interval
+from basewright.records import BaselineKind, Built, Interval
 from basewright.report import tables, words
-from basewright.stats import intervals
 
 
 def result(built: Built, width: int) -> str:
-    """The tuned model, the same base few-shot, the most frequent label, and the classical methods asked other rows."""
-    proof, choice = built.proof.record, legible(built.choice.record)
-    after, tested = proof.after.accuracy, plural(proof.after.accuracy.n, "test item")
-    always = intervals.proportion(round(proof.after.majority * after.n), after.n, after.confidence)
-    drawn = [
-        _row(f"{choice.winner}, tuned", "", "winner", after),
-        _row(f"{choice.winner}, few-shot", "the base as it is", "base", proof.before.accuracy),
-        _row("most frequent label", "no text is read", "rival", always),
-    ]
-    other = f"on {plural(choice.items, 'other item')}"
-    for one in choice.ranked:
-        if one.kind == "classical" and one.score and one.model != tables.MAJORITY:
-            drawn.append(_row(one.model, other, "rival", one.score))
+    """The tuned model and everything else that was asked the same items."""
+    choice, after = legible(built.choice.record), built.proof.record.after.accuracy
+    drawn = [_row(f"{choice.winner}, tuned", "", "winner", after)]
+    for one in built.baselines.record.found:
+        role: lookup.Role = "base" if one.kind == "few-shot" else "rival"
+        drawn.append(_row(tables.baseline(built, one), NOTES.get(one.kind, ""), role, one.accuracy))
     drawn.sort(key=lambda row: -row.value)
-    said = ", ".join(f"{row.name} {row.shown}{f' {row.note}' if row.note == other else ''}" for row in drawn)
-    return rows(drawn, None, whole, width, f"Accuracy on {tested}", f"Share of items answered right: {said}.")
+    said = ", ".join(f"{row.name} {row.shown}" for row in drawn)
+    title = f"Accuracy on {plural(after.n, 'test item')}"
+    return rows(drawn, None, whole, width, title, f"Share of items answered right: {said}.")
+
+
+NOTES: dict[BaselineKind, str] = {"few-shot": "the base as it is", "from scratch": "the base's architecture alone"}
+
+
+def worth(built: Built, width: int) -> str:
+    """Accuracy over training rows, with and without the base; empty where no curve was measured."""
+    found = built.baselines.record
+    if not found.curve:
+        return ""
+    names = [name for name in found.curve[-1].accuracy if all(name in one.accuracy for one in found.curve)]
+    lines = [
+        Line(
+            name=name,
+            role="winner" if name == found.tuned else "rival",
+            points=tuple((one.rows, one.accuracy[name]) for one in found.curve),
+        )
+        for name in names
+    ]
+    said = "; ".join(f"{one.name} {', '.join(percent(it.value) for _, it in one.points)}" for one in lines)
+    rows_said = ", ".join(count(one.rows) for one in found.curve)
+    return drawn(lines, width, "Accuracy after so many training rows", f"At {rows_said} rows: {said}.", "training rows")
 
 
 def _row(name: str, note: str, role: lookup.Role, it: Interval) -> Row:

@@ -60,6 +60,7 @@ DRAWN: dict[str, Callable[[Built, int], str]] = {
     "result": charts.result,
     "changed": charts.changed,
     "kept": charts.kept,
+    "worth": charts.worth,
 }
 
 
@@ -87,6 +88,7 @@ def _tables(built: Built) -> dict[str, Any]:
         "gained": items.gained(built),
         "lost": items.lost(built),
         "rivals": tables.baselines(built),
+        "curve": tables.curve(built),
         "data": tables.data(built),
         "row_checks": tables.checks(built.certificate.record.checks),
         "model_checks": tables.checks(built.proof.record.checks),

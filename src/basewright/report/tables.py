@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from basewright.choose.lookup import legible, tuned
-from basewright.pages.phrases import bits, count, percent, size
+from basewright.choose.lookup import legible
+from basewright.pages.phrases import bits, count, percent, signed, size, span
 from basewright.pages.sheet import Table
-from basewright.records import Built, Check, Interval, Made
+from basewright.records import Baseline, Built, Check, Interval, Made
 from basewright.report import words
 
-MAJORITY = "majority"
-"""The rival that always gives the most frequent label."""
 CHECKS = ("Check", "Value", "Limit", "Result", "How")
 
 
@@ -42,28 +40,33 @@ def _bits(it: Interval) -> str:
 
 
 def baselines(built: Built) -> Table:
-    """Every way that was tried, and what it was tried on."""
-    choice, proof = legible(built.choice.record), built.proof.record
-    pilot = "pilot tuning" if tuned(choice) else "few-shot"
-    rows = [(f"{choice.winner}, tuned in full", "", _share(proof.after.accuracy))]
-    always = ""
-    for one in choice.ranked:
-        shown = _share(one.score) if one.score else ""
-        if one.model == choice.winner:
-            rows.append((f"{one.model}, {pilot}", shown, ""))
-        elif one.model == MAJORITY:
-            always = shown
-        elif one.kind == "classical":
-            rows.append((one.model, shown, ""))
-    rows.append((f"{choice.winner}, few-shot", _few_shot(built), _share(proof.before.accuracy)))
-    rows.append(("most frequent label", always, percent(proof.after.majority)))
-    return Table(head=("Method", "On the items to choose on", "On the test items"), rows=tuple(rows))
+    """Everything else that was asked the test items, and how far the tuned model is ahead of it."""
+    after = built.proof.record.after.accuracy
+    rows = [("the model built here, tuned", _share(after), "", "")]
+    rows += [(baseline(built, one), _share(one.accuracy), _ahead(one), one.how) for one in built.baselines.record.found]
+    return Table(head=("Method", "Test items right", "The tuned model is ahead by", "How"), rows=tuple(rows))
 
 
-def _few_shot(built: Built) -> str:
-    choice = built.choice.record
-    found = next((one.few_shot for one in choice.ranked if one.model == choice.winner), None)
-    return _share(found) if found else ""
+def baseline(built: Built, one: Baseline) -> str:
+    base = legible(built.choice.record).winner
+    return one.name if one.kind in ("classical", "encoder") else f"{base}, {one.name}"
+
+
+def _ahead(one: Baseline) -> str:
+    gap = one.ahead.difference
+    sure = "" if one.ahead.separated else ", not separated"
+    return f"{signed(gap.value)} ({span(gap.low, gap.high)}){sure}"
+
+
+def curve(built: Built) -> Table:
+    """Accuracy by the number of training rows."""
+    points = built.baselines.record.curve
+    names = list(points[-1].accuracy) if points else []
+    rows = tuple(
+        (count(one.rows), *(_share(one.accuracy[name]) if name in one.accuracy else "" for name in names))
+        for one in points
+    )
+    return Table(head=("Training rows", *names), rows=rows)
 
 
 def data(built: Built) -> Table:
@@ -149,6 +152,7 @@ def lineage(built: Built) -> Table:
         "Certificate": built.certificate,
         "Adapter": built.adapter,
         "Proof": built.proof,
+        "Baselines": built.baselines,
         "Converted": built.converted,
         "Release": built.release,
     }

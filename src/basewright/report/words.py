@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
 from basewright.choose import lookup
 from basewright.choose import words as chosen
 from basewright.choose.lookup import legible
 from basewright.pages.phrases import against, count, part, percent, plural, share, size
-from basewright.records import Artifact, Built, Check, Choice, Interval, Scores
+from basewright.records import Artifact, Baseline, BaselineKind, Built, Check, Choice, Interval, Learned, Scores
 
 KEPT = "general language is kept"
 """The check of `prove.after` that is about forgetting."""
@@ -22,39 +27,53 @@ def asked(built: Built) -> str:
 
 
 def verdict(built: Built) -> list[str]:
-    """Two sentences: what to build on, a classical method first where it wins; and what tuning it gave."""
-    choice, after = legible(built.choice.record), built.proof.record.after
-    return [_beaten(choice, after) if choice.beaten_by else _taken(choice), _result(built)]
+    """Two sentences: what to build on, a baseline first where it wins; and what tuning it gave."""
+    higher = ahead(built)
+    return [_beaten(built, higher[0]) if higher else _taken(legible(built.choice.record)), _result(built)]
+
+
+def ahead(built: Built) -> list[Baseline]:
+    """The baselines that answered more test items right than the tuned model, the best first."""
+    after = built.proof.record.after.accuracy.value
+    return [one for one in built.baselines.record.found if one.accuracy.value > after]
 
 
 def _taken(choice: Choice) -> str:
-    """What to build on and how sure that is; where nothing is proven, that."""
-    said = chosen.verdict(choice)
+    """What to build on and how sure that is; where nothing is proven, that. A classical method that was ahead of pilots
+    is behind what was tuned in full, on the same items, and no news here."""
+    said = chosen.verdict(replace(choice, beaten_by=()))
     if choice.verdict == "winner" and lookup.against_models(choice):
         return f"Take {choice.winner}: w{said[1].removeprefix('W')}"
     return said[0]
 
 
-def _beaten(choice: Choice, after: Scores) -> str:
-    """A classical method that scored higher, why to prefer it, and when not to."""
-    rival, base = lookup.strongest(choice), lookup.standing(choice, choice.winner)
-    assert rival.score is not None
-    assert base.score is not None
-    pilot = "after its pilot tuning" if lookup.tuned(choice) else "asked few-shot"
-    ahead, now = percent(rival.score.value), percent(after.accuracy.value)
-    if after.accuracy.value > rival.score.value:
-        return (
-            f"{rival.model}, a classical method, was ahead when candidates were compared, {ahead} right against "
-            f"{percent(base.score.value)} for {base.model} {pilot}; tuned in full that one has come to {now} of other "
-            "items, so ask both the same ones before you decide."
-        )
-    held = lookup.memory(rival)
-    cheap = f", in {size(held)} of memory" if held is not None else ""
-    wins = "wins" if lookup.rival_proven(choice) else "wins on these items, though not provably beyond them"
+def _beaten(built: Built, one: Baseline) -> str:
+    """A baseline that scored higher, how sure that is, and when not to prefer it."""
+    gap, after = one.ahead.difference, built.proof.record.after.accuracy
+    wins = "wins" if one.ahead.separated else "wins on these items, though not provably beyond them"
     return (
-        f"{rival.model}, a classical method, {wins}: {ahead} of the items to choose on right{cheap}; prefer the model "
-        f"built here only if {chosen.PREFER}."
+        f"{named(built, one)} {wins}: {percent(one.accuracy.value)} of {plural(after.n, 'test item')} right, "
+        f"{against(-gap.high, -gap.low, 'the model built here')}; {PREFER[one.kind]}."
     )
+
+
+PREFER: dict[BaselineKind, str] = {
+    "classical": f"prefer the model built here only if {chosen.PREFER}",
+    "few-shot": "tuning gave nothing here",
+    "from scratch": "what the base had read before was of no use for this task",
+    "encoder": "prefer the model built here only if you need more than a label",
+}
+KINDS: dict[BaselineKind, str] = {
+    "classical": "{name}, a classical method,",
+    "few-shot": "{base} asked few-shot, without tuning,",
+    "from scratch": "{base}'s architecture trained from random weights",
+    "encoder": "{name}, an encoder,",
+}
+
+
+def named(built: Built, one: Baseline) -> str:
+    """What a baseline is, as the subject of a sentence."""
+    return KINDS[one.kind].format(name=one.name, base=legible(built.choice.record).winner)
 
 
 def _result(built: Built) -> str:
@@ -173,12 +192,44 @@ def allowed(built: Built) -> float | None:
 
 
 def baselines(built: Built) -> list[str]:
-    """What each rival says about the need for a base model."""
-    choice = built.choice.record
-    if said := chosen.rivals(choice):
-        before = "after its pilot tuning" if lookup.tuned(choice) else "asked few-shot"
-        return [f"Compared on the {plural(choice.items, 'item')} to choose on, the base {before}.", *said]
-    return ["No classical method was asked: the recipe says so."]
+    """What each baseline says about the need for the tuned base model, and what the base was worth in rows."""
+    said = [_said(built, one) for one in built.baselines.record.found]
+    return [*said, *worth(built), *(f"Not measured: {one}." for one in built.baselines.record.skipped)]
+
+
+def _said(built: Built, one: Baseline) -> str:
+    gap = one.ahead.difference
+    it = f"The tuned model is {against(gap.low, gap.high, 'it')}"
+    return f"{named(built, one)} answers {percent(one.accuracy.value)} right. {it}."
+
+
+def worth(built: Built) -> list[str]:
+    """For each part of the rows, how many the same architecture needs without the base to come as far."""
+    curve = built.baselines.record.curve
+    name = next((one.name for one in built.baselines.record.found if one.kind == "from scratch"), None)
+    if name is None:
+        return []
+    return [_worth(point, curve, built.baselines.record.tuned, name) for point in curve]
+
+
+def _worth(point: Learned, curve: Sequence[Learned], tuned: str, name: str) -> str:
+    reached = point.accuracy[tuned].value
+    rows = needed([(one.rows, one.accuracy[name].value) for one in curve], reached)
+    most = plural(curve[-1].rows, "row")
+    need = f"about {count(rows)}" if rows is not None else f"more than the {most} there are"
+    have = f"With {plural(point.rows, 'row')} the tuned base answers {percent(reached)} right"
+    return f"{have}; without the base that takes {need}."
+
+
+def needed(curve: Sequence[tuple[int, float]], reached: float) -> int | None:
+    """Rows at which a curve of (rows, accuracy) first reaches an accuracy, on straight lines over the logarithm of the
+    rows; None if it does not."""
+    if curve[0][1] >= reached:
+        return curve[0][0]
+    for (low, worse), (high, better) in pairwise(curve):
+        if worse < reached <= better:
+            return round(low * math.pow(high / low, (reached - worse) / (better - worse)))
+    return None
 
 
 def skipped(built: Built) -> str:
@@ -195,13 +246,11 @@ def gists(built: Built) -> dict[str, str]:
     choice, proof, certificate = legible(built.choice.record), built.proof.record, built.certificate.record
     out = sum(one.dropped is not None for one in choice.ranked)
     rivals = sum(one.kind == "classical" for one in choice.ranked)
-    higher = (
-        f"{count(len(choice.beaten_by))} of {rivals} scored higher" if choice.beaten_by else f"none of {rivals} won"
-    )
+    others, higher = len(built.baselines.record.found), len(ahead(built))
     learned = f"{count(certificate.supervised_tokens)} of {plural(certificate.tokens, 'token')}"
     return {
         "changed": f"{count(proof.gain.only_first)} became right, {count(proof.gain.only_second)} became wrong",
-        "baselines": f"{higher} when bases were compared" if rivals else "none was asked",
+        "baselines": f"{count(higher)} of {others} scored higher" if higher else f"none of {others} scored higher",
         "candidates": f"{plural(len(choice.ranked) - rivals, 'base model')}, {_outcome(choice)}",
         "out": f"{count(out)} before the end" if out else "nobody",
         "kept": f"general text takes {rise(built)} bits",

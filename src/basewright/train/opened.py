@@ -46,7 +46,7 @@ def open_model(folder: Path, precision: str = "float32") -> Any:
 
 
 def open_anew(folder: Path, seed: int) -> Any:
-    """The same architecture with weights drawn anew, as its own pretraining would have begun. Raises as `open_model`."""
+    """The same architecture with weights drawn anew, as pretraining begins. Raises as `open_model`."""
     known = open_model(folder)
     torch.manual_seed(seed)
     return type(known)._from_config(known.config, dtype=torch.float32, attn_implementation=attention.NAME).eval()

@@ -121,8 +121,9 @@ def full(
 ) -> Checkpoint:
     """Train every weight, in float32, and write a model's folder to `work.out`, in the base's precision.
 
-    `anew` leaves the base's weights behind and begins with random ones: what the data alone can teach this
-    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. Raises as `adapt`.
+    `anew` leaves the base's weights behind and begins with random ones: what the data alone can teach the
+    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. Raises as
+    `adapt`.
     """
     _require(certificate, base.record.card.id, objective.identity)
     folder = base.folder / "model"

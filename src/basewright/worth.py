@@ -1,0 +1,175 @@
+"""The stage `baselines`: what else answers the test items, and how many rows the base model was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from basewright import machine, store
+from basewright.catalog.architectures import targets
+from basewright.choose import rivals
+from basewright.choose.rivals import Rival
+from basewright.evaluate import classify
+from basewright.making import Maker, naming
+from basewright.plan import fit
+from basewright.recipe import memory
+from basewright.records import (
+    Adapter,
+    Ask,
+    Baseline,
+    BaselineKind,
+    Baselines,
+    Certificate,
+    Interval,
+    Learned,
+    Made,
+    Progress,
+    Scores,
+    Task,
+    TrainSettings,
+    Weights,
+)
+from basewright.stats import intervals
+from basewright.store import Work
+
+RATES = (3e-4, 1e-3, 3e-3)
+"""Learning rates that training from random weights chooses from, on the items to choose on, after a third of the
+steps: what is good for an adapter is not good for it."""
+SHARES = (0.25, 0.5)
+"""Of the training rows, that the curve is measured at beside all of them."""
+FEW_SHOT, TUNED, SCRATCH, TFIDF = "few-shot", "tuned", "from random weights", "TF-IDF + logistic regression"
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """Measures everything else on the items that the tuned model was tested on, `after`; `before` is few-shot."""
+
+    maker: Maker
+    task: Task
+    base: Made[Weights]
+    certificate: Made[Certificate]
+    adapter: Made[Adapter]
+    before: Made[Scores]
+    after: Made[Scores]
+
+    def measure(self) -> Made[Baselines]:
+        recipe = self.maker.recipe
+        inputs = {
+            "task": self.task.version,
+            "baselines": recipe.baselines.model_dump(),
+            "classical": recipe.candidates.classical,
+        }
+        parents = (self.base.id, self.adapter.id, self.before.id, self.after.id)
+        return self.maker.make("baselines", "baselines", inputs, Baselines, self._made, parents)
+
+    def _made(self, _: Work, progress: Progress) -> Baselines:
+        found = [self._scored(FEW_SHOT, "few-shot", self.before.record, "the base as it is, asked with examples")]
+        if self.maker.recipe.candidates.classical:
+            found += [self._classical(one) for one in self._rivals(self.task, progress)]
+        unfit = self._unfit()
+        settings = None if unfit else self._from_scratch()
+        if settings:
+            how = f"the same architecture, {settings.steps} steps, rate {settings.learning_rate:g}"
+            found.append(self._scored(SCRATCH, "from scratch", self._scratch(self.task, settings).record, how))
+        return Baselines(
+            tuned=TUNED,
+            found=tuple(sorted(found, key=lambda one: -one.accuracy.value)),
+            curve=tuple(self._curve(settings, found)) if self.maker.recipe.baselines.curve else (),
+            skipped=(unfit,) if unfit else (),
+        )
+
+    # --- one baseline ---
+
+    def _scored(self, name: str, kind: BaselineKind, scores: Scores, how: str) -> Baseline:
+        return Baseline(
+            name=name,
+            kind=kind,
+            accuracy=scores.accuracy,
+            items=scores.items,
+            ahead=classify.same_items(self.after.record, scores, self.maker.recipe.limits.confidence),
+            how=how,
+        )
+
+    def _classical(self, rival: Rival) -> Baseline:
+        right = intervals.proportion(sum(one.correct for one in rival.items), len(rival.items), self._confidence)
+        scores = replace(self.after.record, model=rival.name, items=rival.items, metrics={"accuracy": right})
+        return self._scored(rival.name, "classical", scores, rival.how)
+
+    def _rivals(self, task: Task, progress: Progress) -> Iterator[Rival]:
+        yield rivals.majority(task, task.test)
+        yield rivals.tfidf(task, task.test)
+        texts = [item.text for item in (*task.train, *task.test)]
+        read = rivals.features(self.base.folder / "model", texts, naming(progress, self.base.record.card.id))
+        yield rivals.probe(task, task.test, read[: len(task.train)], read[len(task.train) :])
+
+    # --- from random weights ---
+
+    def _unfit(self) -> str:
+        """Why nothing is trained from random weights, or nothing."""
+        if not self.maker.recipe.baselines.from_scratch:
+            return "training from random weights: the recipe says so"
+        recipe, card = self.maker.recipe, self.base.record.card
+        ask = Ask(
+            job="full",
+            context=card.context,
+            micro_tokens=recipe.tune.micro_tokens,
+            batch=max(1, recipe.tune.batch_tokens // card.context),
+            targets=targets(card.config, recipe.tune.targets),
+        )
+        plan = fit.of_recipe(card, machine.probe(self.maker.store.root), ask, memory(recipe.limits.memory))
+        return "" if plan.fits else f"training from random weights: {plan.reasons[-1]}"
+
+    def _from_scratch(self) -> TrainSettings:
+        """As the adapter was trained, at the rate that a third of the steps found best."""
+        train = self.adapter.record.train
+        tries = [replace(_shortened(train, 3), learning_rate=rate) for rate in RATES]
+
+        def bits(settings: TrainSettings) -> float:
+            model = self.maker.from_scratch(self.task, self.base, self.certificate, settings)
+            return self.maker.scores_of(self.task, "choose", model).record.bits.value
+
+        return replace(train, learning_rate=min(tries, key=bits).learning_rate)
+
+    def _scratch(self, task: Task, settings: TrainSettings) -> Made[Scores]:
+        certificate = self.certificate if task is self.task else self.maker.certificate(task, self.base)
+        return self.maker.scores_of(task, "test", self.maker.from_scratch(task, self.base, certificate, settings))
+
+    # --- the curve ---
+
+    def _curve(self, settings: TrainSettings | None, found: list[Baseline]) -> Iterator[Learned]:
+        """Tuned, from random weights (at `settings`) and TF-IDF on nested parts of the rows, each seen as often."""
+        for share in SHARES:
+            part = _part(self.task, share)
+            yield Learned(rows=len(part.train), accuracy=dict(self._at(part, share, settings)))
+        whole = {one.name: one.accuracy for one in found if one.name in (SCRATCH, TFIDF)}
+        yield Learned(rows=len(self.task.train), accuracy={TUNED: self.after.record.accuracy, **whole})
+
+    def _at(self, part: Task, share: float, settings: TrainSettings | None) -> Iterator[tuple[str, Interval]]:
+        knobs = self.maker.recipe.tune
+        certificate = self.maker.certificate(part, self.base)
+        adapter = self.maker.adapter(
+            "baselines", part, self.base, certificate, knobs.rank, max(1, round(share * knobs.examples))
+        )
+        yield TUNED, self.maker.scores(part, self.base, adapter).record.accuracy
+        if settings:
+            steps = replace(settings, steps=adapter.record.train.steps, warmup=adapter.record.train.warmup)
+            yield SCRATCH, self._scratch(part, steps).record.accuracy
+        if self.maker.recipe.candidates.classical:
+            yield TFIDF, self._classical(rivals.tfidf(part, part.test)).accuracy
+
+    @property
+    def _confidence(self) -> float:
+        return self.maker.recipe.limits.confidence
+
+
+def _shortened(train: TrainSettings, by: int) -> TrainSettings:
+    steps = max(1, train.steps // by)
+    return replace(train, steps=steps, warmup=max(1, steps // 20))
+
+
+def _part(task: Task, share: float) -> Task:
+    """The task with so much of its training rows, drawn by their ids: smaller parts lie within larger ones."""
+    drawn = sorted(task.train, key=lambda item: store.digest(item.id))
+    kept = {item.id for item in drawn[: max(1, round(share * len(drawn)))]}
+    train = tuple(item for item in task.train if item.id in kept)
+    return replace(task, train=train, version=store.digest([task.version, sorted(kept)])[:16])
