@@ -225,6 +225,11 @@ class Maker:
                 raise UsageError(
                     f"[candidates].models names {card.id} twice", fix="name each candidate once; folders by other names"
                 )
+            if card.kind == "encoder":
+                raise UsageError(
+                    f"{card.id} is an encoder: it continues no text, and candidates are asked to write the label",
+                    fix="name decoders in [candidates].models",
+                )
             found[card.id] = card
         if section.fits:
             found = {card.id: card for card in cards.find() if self._can_take_part(card)} | found

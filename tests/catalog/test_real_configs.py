@@ -86,6 +86,9 @@ def test_a_real_config_of_a_family_that_can_be_run_passes(name: str) -> None:
     if name in ASK_FOR_CODE:
         with pytest.raises(ModelFileError, match="code"):
             configs.check(config)
+    elif config["architectures"] == ["BertModel"]:  # for embeddings: what it was pretrained with, its head, is gone
+        with pytest.raises(ModelFileError, match="BertForMaskedLM"):
+            configs.check(config)
     else:
         configs.check(config)
 

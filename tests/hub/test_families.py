@@ -13,16 +13,20 @@ from transformers import AutoModelForCausalLM
 
 from basewright.catalog import cards
 from basewright.catalog.allowed import SUPPORTED
+from basewright.catalog.architectures import FAMILIES
 from basewright.engine import torch_lm
 from basewright.engine.lm import Pair
-from basewright.errors import ModelFileError
+from basewright.errors import ModelFileError, UsageError
 from basewright.hub import airlock
+from basewright.serve.artifact import open_artifact
 from basewright.text.tokenizer import open_tokenizer
 from tests import models
 from tests.catalog import tiny
 
 torch.set_num_threads(1)
 RUN = [name for name, config in tiny.CONFIGS.items() if config["model_type"] in SUPPORTED and name not in tiny.REFUSED]
+ENCODERS = [name for name in RUN if FAMILIES[tiny.CONFIGS[name]["model_type"]].kind == "encoder"]
+DECODERS = [name for name in RUN if name not in ENCODERS]
 LENGTHS = ("max_position_embeddings", "n_positions")
 
 
@@ -31,6 +35,8 @@ def made(folder: Path, name: str, *, context: int = 128, **changes: Any) -> Path
     folder.mkdir(exist_ok=True)
     tokenizer = models.tiny_tokenizer(folder, context=context)
     config = {**tiny.CONFIGS[name], **changes, "vocab_size": tokenizer.get_vocab_size()}
+    if config["model_type"] == "modernbert":  # whose defaults are ids of its own vocabulary
+        config |= dict.fromkeys(("cls_token_id", "sep_token_id"), 0)
     config |= {key: context for key in LENGTHS if key in config}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -46,7 +52,18 @@ def test_every_family_that_can_be_run_has_an_example() -> None:
     assert {tiny.CONFIGS[name]["model_type"] for name in RUN} == set(SUPPORTED)
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_passes_the_airlock_and_continues_no_text(name: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", name)
+    assert {"model.safetensors", "config.json"} <= {entry.name for entry in airlock.inspect(folder)}
+    assert cards.card_from_folder(folder).kind == "encoder"
+    with pytest.raises(UsageError, match="continues no text"):
+        torch_lm.open_lm(folder, "tiny")
+    with pytest.raises(UsageError, match="continues no text"):
+        open_artifact(folder)
+
+
+@pytest.mark.parametrize("name", DECODERS)
 def test_a_model_passes_the_airlock_and_answers_as_the_plain_model_does(name: str, tmp_path: Path) -> None:
     folder = made(tmp_path / "model", name)
     assert {"model.safetensors", "config.json"} <= {entry.name for entry in airlock.inspect(folder)}

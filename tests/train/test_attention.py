@@ -61,6 +61,6 @@ def test_many_chunks_equal_one(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_short_segments_of_like_length_share_a_call() -> None:
     lengths = (3, 4, 9, 16, 17, 30, 200, 200, 205)
-    runs = attention._runs(lengths, True)
+    runs = attention._runs(lengths)
     assert [run.lengths for run in runs] == [(3, 4, 9, 16), (17, 30), (200, 200), (205,)]
     assert [run.tokens for run in runs] == [32, 47, 400, 205]

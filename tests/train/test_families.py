@@ -18,7 +18,7 @@ from basewright.text.encode import Encoded
 from basewright.train import adapters, losses
 from basewright.train.opened import open_model
 from tests.catalog import tiny
-from tests.hub.test_families import RUN, made
+from tests.hub.test_families import DECODERS, ENCODERS, made
 
 torch.set_num_threads(1)
 REFUSED = {"falcon", "stablelm", "bloom"}
@@ -27,7 +27,7 @@ ROWS = [
     Encoded(tuple(range(5, 5 + length)), (False, False, *([True] * (length - 2)))) for length in (9, 9, 4, 17, 30, 3)
 ]
 WINDOWS = ("mistral", "mixtral", "gemma2", "gemma3_text", "phi3", "starcoder2")
-TUNED = [name for name in RUN if tiny.CONFIGS[name]["model_type"] not in REFUSED]
+TUNED = [name for name in DECODERS if tiny.CONFIGS[name]["model_type"] not in REFUSED]
 
 
 def windowed(folder: Path, name: str) -> Path:
@@ -59,13 +59,13 @@ def test_h070_packed_rows_give_the_loss_and_gradient_of_the_plain_model(name: st
     assert (ours - theirs).norm() / theirs.norm() < 1e-4
 
 
-@pytest.mark.parametrize("name", [name for name in RUN if name not in TUNED])
+@pytest.mark.parametrize("name", [name for name in DECODERS if name not in TUNED])
 def test_a_family_whose_attention_takes_no_packed_rows_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="cannot be tuned here"):
         open_model(made(tmp_path / "model", name))
 
 
-@pytest.mark.parametrize("name", TUNED)
+@pytest.mark.parametrize("name", TUNED + ENCODERS)
 def test_adapters_sit_on_the_maps_that_the_catalog_names(name: str, tmp_path: Path) -> None:
     config = tiny.CONFIGS[name]
     maps, targets = architectures.linears(config), architectures.targets(config)

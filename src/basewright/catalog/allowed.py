@@ -134,6 +134,11 @@ DROPS: Rules = dict.fromkeys(
         "resid_dropout",
         "embed_dropout",
         "summary_first_dropout",
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "qa_dropout",
+        "seq_classif_dropout",
+        "mlp_dropout",
     ),
     optional(share),
 )
@@ -156,6 +161,27 @@ GPT2: Rules = {
     "summary_activation": optional(text),
     "summary_proj_to_labels": optional(flag),
     "task_specific_params": optional(anything),
+}
+ENCODER: Rules = {
+    **ANY,
+    **DROPS,
+    "is_decoder": _NO,
+    "max_position_embeddings": size,
+    "position_embedding_type": one_of("absolute"),
+    "cls_token_id": optional(_ID),
+}
+BERT: Rules = {
+    **ENCODER,
+    **DIMENSIONS,
+    "hidden_act": GELUS,
+    "type_vocab_size": whole(1, 2**10),
+    "layer_norm_eps": tiny,
+    "directionality": one_of("bidi"),
+    "output_past": flag,
+    **dict.fromkeys(
+        ("pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head"), size
+    ),
+    "pooler_type": text,
 }
 
 _RULES: dict[str, Rules] = {
@@ -363,6 +389,48 @@ _RULES: dict[str, Rules] = {
         "skip_bias_add_qkv": flag,
         "seq_length": size,
         "unk_token_id": optional(_ID),
+    },
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), BERT),
+    "distilbert": {
+        **ENCODER,
+        "dim": whole(2, 2**16),
+        "n_layers": count,
+        "n_heads": count,
+        "hidden_dim": size,
+        "activation": GELUS,
+        "sinusoidal_pos_embds": flag,
+        "tie_weights_": flag,
+    },
+    "modernbert": {
+        **ENCODER,
+        **DIMENSIONS,
+        **ROTARY,
+        "layer_types": optional(listed(one_of("full_attention", "sliding_attention"), 2**10)),
+        "global_attn_every_n_layers": count,
+        "local_attention": size,
+        "global_rope_theta": number(1, 1e12),
+        "local_rope_theta": optional(number(1, 1e12)),
+        "hidden_activation": GELUS,
+        "classifier_activation": GELUS,
+        "classifier_pooling": one_of("cls", "mean"),
+        "norm_eps": tiny,
+        "layer_norm_eps": tiny,
+        "initializer_cutoff_factor": number(0, 1e3),
+        "sparse_pred_ignore_index": one_of(-100),
+        **dict.fromkeys(
+            (
+                "attention_bias",
+                "mlp_bias",
+                "norm_bias",
+                "classifier_bias",
+                "decoder_bias",
+                "deterministic_flash_attn",
+                "sparse_prediction",
+                "repad_logits_with_grad",
+            ),
+            flag,
+        ),
+        "reference_compile": optional(flag),
     },
 }
 SUPPORTED: dict[str, Rules] = {

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from basewright.catalog import architectures
 from basewright.catalog import config as configs
 from basewright.catalog.allowed import SUPPORTED
-from basewright.errors import ModelFileError
+from basewright.errors import ModelFileError, UsageError
 from basewright.formats import strict
 from basewright.records import Nature
 
@@ -23,6 +24,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         return configs.check(config)
     configs.refuse_code(config, configs.NAME)
     return config
+
+
+def require_decoder(folder: Path) -> None:
+    """Raises `UsageError` for an encoder, which fills in masked tokens and continues no text."""
+    config = read_config(folder)
+    if architectures.family_of(config).kind == "encoder":
+        raise UsageError(
+            f"{folder.name} is an encoder ({config['model_type']}): it fills in masked tokens and continues no text",
+            fix="name a decoder; basewright catalog lists them",
+        )
 
 
 def nature(folder: Path) -> Nature:

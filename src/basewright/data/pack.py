@@ -39,16 +39,26 @@ class Packed:
 
 def pack(examples: Sequence[Encoded]) -> Packed:
     """Lay examples end to end; the label of a position is the next id of the same example where its mask says so."""
-    labels = []
-    for one in examples:
-        shifted = [i if m else IGNORE for i, m in zip(one.ids[1:], one.mask[1:], strict=True)]
-        labels.append(np.array([*shifted, IGNORE], dtype=np.int64))
-    lengths = tuple(len(one.ids) for one in examples)
+    return joined([_next_token(one) for one in examples])
+
+
+def _next_token(one: Encoded) -> Packed:
+    shifted = [i if m else IGNORE for i, m in zip(one.ids[1:], one.mask[1:], strict=True)]
+    return segment(np.array(one.ids, dtype=np.int64), np.array([*shifted, IGNORE], dtype=np.int64))
+
+
+def segment(ids: Ints, labels: Ints) -> Packed:
+    """One segment by itself."""
+    return Packed(ids=ids, labels=labels, positions=np.arange(len(ids)), lengths=(len(ids),))
+
+
+def joined(rows: Sequence[Packed]) -> Packed:
+    """Packed rows laid end to end as one."""
     return Packed(
-        ids=np.concatenate([np.array(one.ids, dtype=np.int64) for one in examples]),
-        labels=np.concatenate(labels),
-        positions=np.concatenate([np.arange(length) for length in lengths]),
-        lengths=lengths,
+        ids=np.concatenate([row.ids for row in rows]),
+        labels=np.concatenate([row.labels for row in rows]),
+        positions=np.concatenate([row.positions for row in rows]),
+        lengths=tuple(length for row in rows for length in row.lengths),
     )
 
 

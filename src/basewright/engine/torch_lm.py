@@ -18,10 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from basewright import signals
+from basewright.catalog import architectures
+from basewright.catalog.folder import read_config, require_decoder
 from basewright.engine import batched, draw, stream, tree
 from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_length, check_pairs
 from basewright.hub import airlock
@@ -48,13 +50,14 @@ UNSHARED = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, Key
 
 
 def load_model(folder: Path, precision: str = "float32", attention: str | None = None) -> Any:
-    """A decoder with its weights from safetensors, in eval mode. Never remote code, never the network.
+    """A decoder, or an encoder with its masked head, from safetensors, in eval mode. Never remote code or the network.
 
     Without `attention` it is torch's own fast one where the family has it, else the plain one.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     disable_progress_bar()  # all that people see is printed by the command line
-    model = AutoModelForCausalLM.from_pretrained(
+    kind = architectures.family_of(read_config(folder)).kind
+    model = (AutoModelForMaskedLM if kind == "encoder" else AutoModelForCausalLM).from_pretrained(
         folder,
         dtype=getattr(torch, precision),
         attn_implementation=attention,
@@ -66,7 +69,11 @@ def load_model(folder: Path, precision: str = "float32", attention: str | None =
 
 
 def open_lm(folder: Path, name: str, precision: str = "float32") -> TorchLM:
-    """The engine over a model folder that has passed the airlock; on the GPU where there is one."""
+    """The engine over a model folder that has passed the airlock; on the GPU where there is one.
+
+    Raises `UsageError` for an encoder.
+    """
+    require_decoder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchLM(name=name, model=load_model(folder, precision).to(device), tokenizer=open_tokenizer(folder))
 

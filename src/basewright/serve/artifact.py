@@ -57,8 +57,9 @@ def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float3
     """The engine over a release or a model's folder, after every file has been checked.
 
     Raises `StoreError` for a damaged folder, `ModelFileError` for files that do not pass the airlock, `UsageError`
-    for an engine that cannot run it.
+    for an encoder and for an engine that cannot run the model.
     """
+    from basewright.catalog.folder import require_decoder
     from basewright.hub import airlock, pulling
 
     if (path / MANIFEST).is_file() and (wrong := faults(path)):
@@ -72,6 +73,7 @@ def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float3
         hashed = digest([[checked.name, checked.sha256]])
         return Opened(llama_cpp_lm.open_lm(gguf, gguf, name), name, hashed)
     hashes = [[entry.name, entry.sha256] for entry in airlock.inspect(model)]
+    require_decoder(model)
     if engine == "llama_cpp":
         from basewright.engine import llama_cpp_lm
 

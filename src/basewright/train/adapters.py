@@ -20,6 +20,7 @@ from basewright import store
 from basewright.errors import ModelFileError, Refused
 from basewright.plain import to_plain
 from basewright.records import LoraSettings, LoraVariant, Weights
+from basewright.train.losses import is_encoder
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 VARIANTS: dict[LoraVariant, dict[str, Any]] = {
@@ -43,7 +44,8 @@ def put_on(model: Any, lora: LoraSettings, seed: int) -> Any:
         lora_alpha=lora.alpha,
         target_modules=list(lora.targets),
         lora_dropout=0.0,
-        task_type="CAUSAL_LM",
+        task_type=None if is_encoder(model) else "CAUSAL_LM",
+        exclude_modules=_beside_layers(model) if is_encoder(model) else None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         **VARIANTS[lora.variant],
     )
@@ -53,6 +55,16 @@ def put_on(model: Any, lora: LoraSettings, seed: int) -> Any:
             return get_peft_model(model, config)
     except ValueError as error:
         raise Refused(f"LoRA does not fit this model: {error}", fix="correct the targets: --targets") from error
+
+
+def _beside_layers(model: Any) -> list[str]:
+    """The linear maps of a masked head: some are called as maps of the layers are, and no tuning uses them."""
+    layers = model.base_model_prefix + "."
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.startswith(layers)
+    ]
 
 
 def halves(model: Any) -> Halves:

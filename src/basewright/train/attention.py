@@ -1,9 +1,9 @@
 """Attention that never crosses the border of a segment, and pays next to nothing for padding, on any device.
 
 Registered with transformers under a name, so every architecture that uses its attention interface can run packed
-rows. A packed row is (1, N) tokens with the segments' lengths; neighbours of about the same length share one causal
-call, padded on the right, where causality hides it: what is padded sees, and is not seen. An encoder's attention hides
-nothing, so there only equal lengths share a call.
+rows. A packed row is (1, N) tokens with the segments' lengths; neighbours of about the same length share one call,
+padded on the right. Causality hides what is padded: it sees, and is not seen. An encoder's attention hides nothing, so
+there a mask does.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """query (1, heads, N, head_dim), key and value (1, kv_heads, N, head_dim) → (1, N, heads, head_dim).
 
-    A token sees `sliding_window` tokens, itself among them; `softcap` bounds the scores. What else an architecture
-    asks for is not known here: `opened.open_model` finds out.
+    A token sees `sliding_window` tokens to its left, itself among them, and in an encoder as many to its right;
+    `softcap` bounds the scores. What else an architecture asks for is not known here: `opened.open_model` finds out.
     """
     causal = getattr(module, "is_causal", True)
-    runs = _runs(tuple(segment_lengths), causal)
+    runs = _runs(tuple(segment_lengths))
     sizes = [run.tokens for run in runs]
     parts = zip(runs, *(x.squeeze(0).split(sizes, dim=1) for x in (query, key, value)), strict=True)
     out = []
@@ -64,38 +64,46 @@ def attend(
         q, k, v = (_segments(x, run) for x in qkv)
         window = sliding_window if sliding_window is not None and run.longest > sliding_window else None
         if softcap is not None:
-            attended = _capped(q, k, v, _near(run.longest, window, q.device), scaling or q.shape[3] ** -0.5, softcap)
-        elif window is not None:
-            attended = _near_only(q, k, v, _near(run.longest, window, q.device), scaling, dropout)
+            seen = _seen(run, window, causal, q.device)
+            attended = _capped(q, k, v, seen, scaling or q.shape[3] ** -0.5, softcap)
+        elif window is not None or not (causal or run.even):
+            attended = _seen_only(q, k, v, _seen(run, window, causal, q.device), scaling, dropout)
         else:
             attended = kernels.attention(q, k, v, scaling, dropout, causal=causal)
         out.append(_joined(attended, run))
     return torch.cat(out, dim=0)[None], None
 
 
-def _near(length: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """(length, length), true where a row may see a column: itself and what is before it, at most `window` tokens."""
-    at = torch.arange(length, device=device)
+@lru_cache(maxsize=64)
+def _seen(run: Run, window: int | None, causal: bool, device: torch.device) -> torch.Tensor:
+    """True where a row of a run's segments may see a column; (L, L) where that is the same for all of them, (1, L) of
+    each segment where it is the same for all of its rows, else (L, L) of each."""
+    at = torch.arange(run.longest, device=device)
     behind = at[:, None] - at[None]
-    return (behind >= 0) & (behind < (window or length))
+    seen = torch.ones(1, run.longest, dtype=torch.bool, device=device)
+    if window is not None:
+        seen = behind.abs() < window
+    if causal:
+        return seen & (behind >= 0)
+    return seen if run.even else seen & (at < torch.tensor(run.lengths, device=device)[:, None, None, None])
 
 
-def _near_only(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, near: torch.Tensor, scaling: float | None, dropout: float
+def _seen_only(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scaling: float | None, dropout: float
 ) -> torch.Tensor:
     return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=near, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, attn_mask=seen, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 
 def _capped(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, near: torch.Tensor, scaling: float, softcap: float
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scaling: float, softcap: float
 ) -> torch.Tensor:
     """Attention whose scores are bounded by a tanh, which no fused kernel of torch has: written out (Gemma 2)."""
     groups = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
     scores = softcap * torch.tanh(q @ k.transpose(2, 3) * scaling / softcap)
-    scores = scores.masked_fill(~near, -torch.inf)
+    scores = scores.masked_fill(~seen, -torch.inf)
     return functional.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
 
 
@@ -157,15 +165,15 @@ def _places(run: Run, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @lru_cache(maxsize=64)
-def _runs(lengths: tuple[int, ...], padded: bool) -> tuple[Run, ...]:
-    return tuple(_grouped(lengths, padded))
+def _runs(lengths: tuple[int, ...]) -> tuple[Run, ...]:
+    return tuple(_grouped(lengths))
 
 
-def _grouped(lengths: tuple[int, ...], padded: bool) -> Iterator[Run]:
-    """Runs of equal lengths, and, where they may be `padded`, of short ones that fall into one bucket."""
+def _grouped(lengths: tuple[int, ...]) -> Iterator[Run]:
+    """Runs of equal lengths, and of short ones that fall into one bucket."""
     group = list(lengths[:1])
     for length in lengths[1:]:
-        if length != group[0] and not (padded and _bucket(length) == _bucket(group[0]) and length <= PADDED_UP_TO):
+        if length != group[0] and not (_bucket(length) == _bucket(group[0]) and length <= PADDED_UP_TO):
             yield Run(tuple(group))
             group = []
         group.append(length)

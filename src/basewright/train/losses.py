@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from basewright.catalog.architectures import FAMILIES
 from basewright.data.pack import IGNORE, Packed
 from basewright.train import kernels
 
@@ -28,14 +29,54 @@ def next_token(model: Any, row: Packed) -> torch.Tensor:
     return cross_entropy(decoder, hidden_ND[keep], labels_N[keep])
 
 
-def hidden(decoder: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the output projection reads, (N, D), and the labels of its positions, (N,)."""
-    device = next(decoder.parameters()).device
+def masked(model: Any, row: Packed) -> torch.Tensor:
+    """Cross-entropy in nats of an encoder's masked tokens, summed over the supervised positions of a packed row (Devlin
+    et al. 2019); a scalar in float32. Only those positions reach the head.
+    """
+    encoder = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden_ND, labels_N = hidden(encoder, row)
+    keep = labels_N != IGNORE
+    return cross_entropy(encoder, before_output(encoder, hidden_ND[keep]), labels_N[keep])
+
+
+def before_output(encoder: Any, hidden_KD: torch.Tensor) -> torch.Tensor:
+    """What the masked head of an encoder makes of hidden states before its output projection reads them, (K, D)."""
+    kind = encoder.config.model_type
+    if kind == "bert":
+        out = encoder.cls.predictions.transform(hidden_KD)
+    elif kind in ("roberta", "xlm-roberta"):
+        out = encoder.lm_head.layer_norm(functional.gelu(encoder.lm_head.dense(hidden_KD)))
+    elif kind == "distilbert":
+        out = encoder.vocab_layer_norm(encoder.activation(encoder.vocab_transform(hidden_KD)))
+    elif kind == "modernbert":
+        out = encoder.head(hidden_KD)
+    else:
+        raise NotImplementedError(f"the masked head of a {kind} model")
+    return cast(torch.Tensor, out)
+
+
+def hidden(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the output projection or the masked head reads, (N, D), and the labels of its positions, (N,)."""
+    device = next(model.parameters()).device
     ids, labels, positions = (torch.from_numpy(a).to(device) for a in (row.ids, row.labels, row.positions))
-    out = decoder.base_model(
-        input_ids=ids[None], position_ids=positions[None], use_cache=False, segment_lengths=row.lengths
+    base = model.base_model
+    out = base(
+        input_ids=ids[None],
+        position_ids=(positions + _first_position(base))[None],
+        use_cache=False,
+        segment_lengths=row.lengths,
     )
     return out.last_hidden_state[0], labels
+
+
+def is_encoder(model: Any) -> bool:
+    """Whether every token sees its whole row."""
+    return FAMILIES[model.config.model_type].kind == "encoder"
+
+
+def _first_position(base: Any) -> int:
+    """RoBERTa's positions count from the one behind its padding id."""
+    return getattr(getattr(base, "embeddings", None), "padding_idx", -1) + 1
 
 
 def cross_entropy(decoder: Any, hidden_KD: torch.Tensor, target_K: torch.Tensor) -> torch.Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from basewright.data.pack import pack
+from basewright.data.pack import IGNORE, Packed, joined, pack
 from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
 from basewright.text.encode import Encoded
 from basewright.train import attention, losses
 
-LENGTHS = (7, 12)
+LENGTHS = (7, 12, 12, 20)
+"""Alike, in one bucket, and in another."""
 TOLERANCE = 1e-4
 """Relative distance of two losses that differ by rounding alone: below 2e-6 in float32 for every family that is run."""
 UNFIT = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, NotImplementedError)
@@ -24,17 +26,17 @@ UNFIT = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, NotImple
 def open_model(folder: Path, precision: str = "float32") -> Any:
     """The model with attention by segments. Raises `Refused` where that is not the family's attention.
 
-    Which families it holds for is tried and not looked up: two short rows are answered by the model as it is and
-    packed, in float32. Only then is it read in `precision`: a cast of what is loaded would round its angles too.
+    Which families it holds for is tried and not looked up: short rows are answered by the model as it is and packed,
+    in float32. Only then is it read in `precision`: a cast of what is loaded would round its angles too.
     """
     attention.install()
     model = load_model(folder)
-    rows = [_row(length, model.config.get_text_config().vocab_size) for length in LENGTHS]
+    rows, loss = _rows(model), losses.masked if losses.is_encoder(model) else losses.next_token
     with torch.no_grad():
         alone = sum(_loss(model, row) for row in rows)
         try:
             model.set_attn_implementation(attention.NAME)
-            packed = losses.next_token(model, pack(rows)).item()
+            packed = loss(model, joined(rows)).item()
         except UNFIT as error:
             raise _unfit(model) from error
     if not abs(packed - alone) <= TOLERANCE * abs(alone):
@@ -52,15 +54,24 @@ def open_anew(folder: Path, seed: int) -> Any:
     return type(known)._from_config(known.config, dtype=torch.float32, attn_implementation=attention.NAME).eval()
 
 
-def _row(length: int, vocabulary: int) -> Encoded:
-    return Encoded(tuple((7 * length + 3 * i) % vocabulary for i in range(length)), (True,) * length)
+def _rows(model: Any) -> list[Packed]:
+    """Short rows of like and of other length, whose every token is to be predicted: by a decoder from those before it,
+    by an encoder from all, as no loss is easier to compute wrongly where a neighbour is seen."""
+    vocabulary, pad = model.config.get_text_config().vocab_size, model.config.pad_token_id
+    rows = []
+    for length in LENGTHS:
+        ids = [(7 * length + 3 * i) % vocabulary for i in range(length)]
+        ids = [(i + 1) % vocabulary if i == pad else i for i in ids]  # RoBERTa numbers no position of padding
+        row = pack([Encoded(tuple(ids), (True,) * length)])
+        rows.append(replace(row, labels=row.ids) if losses.is_encoder(model) else row)
+    return rows
 
 
-def _loss(model: Any, row: Encoded) -> float:
+def _loss(model: Any, row: Packed) -> float:
     """Of one row as the model itself computes it."""
-    ids = torch.tensor([row.ids], device=model.device)
-    logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-    return functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
+    ids, labels = (torch.from_numpy(a).to(model.device) for a in (row.ids, row.labels))
+    logits_NV = model(input_ids=ids[None], use_cache=False).logits[0].float()
+    return functional.cross_entropy(logits_NV, labels, reduction="sum", ignore_index=IGNORE).item()
 
 
 def _unfit(model: Any) -> Refused:
