@@ -891,7 +891,7 @@ class Certificate:
     checks: tuple[Check, ...]
     shape: DataShape = "text-label"
     lengths: dict[str, int] = field(default_factory=dict)
-    """Rows by tokens, in classes that double: `65-128`."""
+    """Texts by tokens, in classes that double: `65-128`. A preference has two."""
 
     @property
     def passed(self) -> bool:
@@ -960,6 +960,8 @@ class TrainSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     recompute: bool = False
     """Whether a layer's activations are computed again for its gradient instead of kept."""
+    beta: float | None = None
+    """DPO's, reward for a nat of distance from the reference; None where no answer is preferred."""
 
 
 @record
@@ -985,7 +987,7 @@ class Adapter:
     flops: float
     first_loss: float
     last_loss: float
-    """Nats per supervised token, first and last step."""
+    """Nats per supervised token, or pair of a preference; first and last step."""
     sha256: str
     parent: str = ""
     """The sha256 of the adapter that this one continues."""
@@ -1043,7 +1045,7 @@ class Tuning:
     stop_ids: tuple[int, ...]
     first_loss: float
     last_loss: float
-    """Nats per supervised token, first and last step."""
+    """Nats per supervised token, or pair of a preference; first and last step."""
 
 
 @record

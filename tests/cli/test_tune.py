@@ -78,11 +78,44 @@ def test_rows_of_any_shape_are_learned(model: Path, shape: str, capsys: pytest.C
     assert made["record"]["last_loss"] < made["record"]["first_loss"]
 
 
-def test_rows_of_preferences_are_for_another_loss(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"prompt": "Name a colour.", "chosen": " red", "rejected": " seven"}
+def prefer(model: Path) -> None:
+    words = [f"{a} {b}" for a in FILLER for b in KEYS]
+    pairs = [{"prompt": f"Say {w}.", "chosen": f"It is {w}.", "rejected": f"No, never {w}!"} for w in words]
+    (model.parent / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_preferences_are_learned_by_dpo(model: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    prefer(model)
+    made = tune(capsys, model, "--method", method, "--beta", "0.2")
+    about = made["record"]["tuning"] if method == "full" else made["record"]
+    assert about["first_loss"] == pytest.approx(0.693, abs=1e-3)
+    assert about["last_loss"] < 0.5
+    assert made["record"]["train"]["beta"] == 0.2
+    last = json.loads((Path(made["folder"]) / "steps.jsonl").read_text().splitlines()[-1])
+    assert last["accuracy"] > 0.9
+    assert last["margin"] > 0
+
+
+def test_what_preferences_need_is_derived_and_said(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prefer(model)
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 0
+    shown = capsys.readouterr()
+    assert "preferences by DPO" in shown.err
+    assert "as in DPO's paper" in shown.out
+    assert "nats a pair 0.693" in shown.out
+
+
+def test_a_beta_without_preferences_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, "--beta", "0.1"]) == 2
+    assert "--beta is about preferences" in capsys.readouterr().err
+
+
+def test_rated_answers_are_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"prompt": "Name a colour.", "completion": " red", "label": True}
     (model.parent / "rows.jsonl").write_text(json.dumps(row) + "\n")
     assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 2
-    assert "say what is better" in capsys.readouterr().err
+    assert "rated answers" in capsys.readouterr().err
 
 
 def test_rows_that_do_not_fit_are_refused_before_any_step(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

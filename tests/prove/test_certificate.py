@@ -19,6 +19,7 @@ from basewright.text import layout
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import attention, losses, tune
+from basewright.train.objectives import NextToken
 from tests.convert.stories260k import stories260k
 from tests.models import tiny_llama
 
@@ -109,9 +110,8 @@ def test_h078_copied_held_out_text_is_seen() -> None:
 
 def test_model_checks_pass_on_our_attention(folder: Path, tokenizer: Tokenizer) -> None:
     model = load_model(folder, attention=attention.NAME)
-    encoded = tune.examples(ITEMS, LAYOUT, tokenizer)
-    assert model_checks.isolation(model, encoded, tokenizer.size).passed
-    assert all(check.passed for check in model_checks.accumulation(model, encoded))
+    made = model_checks.model_checks(model, NextToken(tune.examples(ITEMS, LAYOUT, tokenizer)))
+    assert [check.name for check in made if not check.passed] == []
 
 
 def test_h070_an_attention_that_sees_its_neighbours_is_caught(
@@ -120,7 +120,7 @@ def test_h070_an_attention_that_sees_its_neighbours_is_caught(
     real = attention._runs
     monkeypatch.setattr(attention, "_runs", lambda lengths, padded: real((sum(lengths),), padded))
     model = load_model(folder, attention=attention.NAME)
-    check = model_checks.isolation(model, tune.examples(ITEMS, LAYOUT, tokenizer), tokenizer.size)
+    check = model_checks.isolation(model, NextToken(tune.examples(ITEMS, LAYOUT, tokenizer)), tokenizer.size)
     assert not check.passed
     assert check.value > 1e-4
 
@@ -133,7 +133,7 @@ def test_h054_a_loss_averaged_per_batch_is_caught(
         losses, "next_token", lambda model, row: real(model, row) / row.supervised * len(row.ids) ** 0.5
     )
     model = load_model(folder, attention=attention.NAME)
-    made = model_checks.accumulation(model, tune.examples(ITEMS, LAYOUT, tokenizer))
+    made = model_checks.accumulation(model, NextToken(tune.examples(ITEMS, LAYOUT, tokenizer)))
     assert not any(check.passed for check in made)
 
 

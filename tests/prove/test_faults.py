@@ -364,6 +364,16 @@ TOKEN_FAULTS: dict[str, tuple[Fault, str]] = {
     "an id below 0": (ids(lambda row, _: [*row[:2], -1, *row[3:]]), row_checks.INSIDE),
     "mask of another length": (masked(lambda mask: mask[:-2]), row_checks.WHOLE),
     "no tokens": (encoded(lambda *_: Encoded((), ())), row_checks.WHOLE),
+    "another prompt before the rejected answer": (
+        encoded(lambda row, _: spliced(row, 2, [70, 71], False, 3), preferences),
+        row_checks.PAIRED,
+    ),
+    "the chosen answer as the rejected one": (
+        encoded(
+            lambda row, t: spliced(row, border(row), [*t.ids(" A clock."), t.eos_id], True, len(row.ids)), preferences
+        ),
+        row_checks.DIFFER,
+    ),
     "longer than what is trained at once": (
         encoded(lambda row, _: spliced(row, 1, [70] * CONTEXT, False)),
         row_checks.FITS,

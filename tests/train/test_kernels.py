@@ -53,6 +53,22 @@ def test_cross_entropy(kind: torch.dtype, chunk: int) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("chunk", [7, 64])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_nats_of_each_position(kind: torch.dtype, chunk: int, frozen: bool) -> None:
+    hidden, weight = tensors((21, 16), (50, 16))
+    target = torch.arange(21) * 2
+    weight = weight.to(kind).double()
+    compare(
+        lambda h, *w: kernels.nats(h, w[0] if w else weight.to(kind), target, chunk),
+        lambda h, *w: functional.cross_entropy(h @ (w[0] if w else weight).T, target, reduction="none"),
+        [hidden] if frozen else [hidden, weight],
+        [kind] if frozen else [kind, kind],
+        LIMIT[kind],
+    )
+
+
 def test_cross_entropy_of_what_is_never_predicted_is_finite() -> None:
     """A probability that float32 cannot hold has a logarithm that it can."""
     hidden, weight = torch.tensor([[300.0]]), torch.tensor([[1.0], [-1.0]])

@@ -19,12 +19,23 @@ from typing import Literal, get_args
 import pytest
 
 from basewright import store
-from basewright.records import Adapter, Certificate, Checkpoint, LoraSettings, Made, TrainSettings, Weights, silent
+from basewright.records import (
+    Adapter,
+    Certificate,
+    Checkpoint,
+    LoraSettings,
+    LoraVariant,
+    Made,
+    TrainSettings,
+    Weights,
+    silent,
+)
 from basewright.store import Store
 from basewright.text.encode import Encoded
-from basewright.text.tokenizer import open_tokenizer
+from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import tune
-from basewright.train.objectives import NextToken
+from basewright.train.objectives import NextToken, Objective, Preferences
+from tests.train.test_preferences import pairs
 from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pulled
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -32,8 +43,12 @@ FORKS.set_forkserver_preload(["basewright.train.tune", "tests.train.test_kills"]
 RUN = replace(SETTINGS, steps=16, save_every=2, micro_tokens=64)
 CHAIN = 10
 """Kills of one run, at most."""
-Method = Literal["lora", "dora", "pissa", "full"]
+Method = Literal["lora", "dora", "pissa", "full", "dpo"]
 METHODS: tuple[Method, ...] = get_args(Method)
+
+
+def examples(tokenizer: Tokenizer) -> list[Encoded]:
+    return tune.examples(ITEMS, LAYOUT, tokenizer)
 
 
 class Work:
@@ -43,16 +58,20 @@ class Work:
         self.folder = folder
         self.method = method
         self.base: Made[Weights] = pulled(folder, "bfloat16")
-        self.paper: Certificate = certificate(self.base)
-        self.rows: list[Encoded] = tune.examples(ITEMS, LAYOUT, open_tokenizer(self.base.folder / "model"))
+        tokenizer = open_tokenizer(self.base.folder / "model")
+        self.objective: Objective = Preferences(pairs(tokenizer)) if method == "dpo" else NextToken(examples(tokenizer))
+        self.paper: Certificate = replace(certificate(self.base), data_hash=self.objective.identity)
         self.train: TrainSettings = replace(RUN, precision="float32" if method == "full" else "bfloat16")
+        if method == "dpo":  # a pair is longer than a row
+            self.train = replace(self.train, micro_tokens=96, batch_tokens=192, beta=0.1)
 
     def make(self, name: str) -> None:
-        about, runs = (self.base, self.paper, NextToken(self.rows), LAYOUT), Store(self.folder / name)
+        about, runs = (self.base, self.paper, self.objective, LAYOUT), Store(self.folder / name)
         if self.method == "full":
             runs.make("checkpoint", {}, Checkpoint, lambda work: tune.full(*about, self.train, work, silent))
             return
-        lora: LoraSettings = replace(LORA, variant=self.method)
+        variant: LoraVariant = "lora" if self.method == "dpo" else self.method
+        lora: LoraSettings = replace(LORA, variant=variant)
         runs.make("adapter", {}, Adapter, lambda work: tune.adapt(*about, lora, self.train, work, silent))
 
     def result(self, name: str) -> dict[str, str]:

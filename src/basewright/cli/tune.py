@@ -35,6 +35,9 @@ POSITIVE = click.IntRange(1)
 @click.option("--epochs", type=POSITIVE, help="Passes over the rows.")
 @click.option("--batch-tokens", type=POSITIVE, help="Tokens of an optimizer step.")
 @click.option("--micro-tokens", type=POSITIVE, help="Tokens computed at once; less needs less memory.")
+@click.option(
+    "--beta", type=click.FloatRange(0, min_open=True), help="Of preferences: what a nat away from the base costs (DPO)."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="What the frozen base is held in.")
 @click.option("--recompute", is_flag=True, help="Keep less for the gradient and compute it again: slower, smaller.")
@@ -62,7 +65,8 @@ def command(
 ) -> None:
     """Adapt MODEL, a model of the catalog or a folder, to the rows of DATA, in any form that `certify` reads.
 
-    What is not given is derived from the data and printed. Stop it at any time and run it again: it continues.
+    Rows with a chosen and a rejected answer are learned as preferences (DPO), others as what to write. What is not
+    given is derived from the data and printed. Stop it at any time and run it again: it continues.
 
     \b
     basewright tune foundling-prose examples/data/contract-clauses.jsonl --effort pilot
@@ -70,7 +74,7 @@ def command(
     """
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
-    from basewright.train.objectives import NextToken
+    from basewright.train import objectives
 
     store = show.open_store(runs)
     base = _base(model, store)
@@ -80,7 +84,7 @@ def command(
     prepared = _prepared(data, wanted, tokenizer, room)
     tested = None if held is None else _prepared(held, wanted, tokenizer, room)
     certificate = _certificate(store, base, prepared, tested, room)
-    objective = NextToken(prepare.encoded(prepared.taught, tokenizer))
+    objective = objectives.of(prepared.taught, prepare.encoded(prepared.taught, tokenizer))
     derived = _derived(base, objective, **options)
     (click.echo if not as_json else show.hint)(_table(derived))
     made, found = _tuned(store, base, certificate, objective, _layout(prepared), derived, options["continued"])
@@ -104,19 +108,20 @@ def _base(model: str, store: Store) -> Made[Weights]:
 def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> Prepared:
     """The rows of a file or folder as what is taught, each accounted for.
 
-    Raises `UsageError` for rows that say which answer is better: no loss here learns from that.
+    Raises `UsageError` for rated answers: no loss here learns from them.
     """
     from basewright.data import files, prepare
     from basewright.errors import UsageError
 
     found = prepare.prepare(files.read(path), tokenizer, room, options)
-    if found.shape in ("preference", "kto"):
+    if found.shape == "kto":
         raise UsageError(
-            f"{found.name} holds rows of the shape {found.shape}, which say what is better and not what to write",
-            fix="give rows of text, prompt and completion, conversations, or text and label",
+            f"{found.name} holds rated answers, which are not learned from here",
+            fix="give pairs of a chosen and a rejected answer, or rows that say what to write",
         )
     fates = ", ".join(f"{fate.rows:,} {fate.what}" for fate in found.ledger.fates)
-    show.hint(f"Data      {found.name}: {found.ledger.read:,} rows, {found.shape}; {fates}")
+    learned = "preferences by DPO" if found.shape == "preference" else "what to write"
+    show.hint(f"Data      {found.name}: {found.ledger.read:,} rows, {found.shape}, so {learned}; {fates}")
     return found
 
 
@@ -132,6 +137,7 @@ def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: 
     from basewright.errors import UsageError
     from basewright.train import adapters
     from basewright.train.effort import Given, derive
+    from basewright.train.objectives import Preferences
 
     continued = options.pop("continued")
     if continued is not None and method == "full":
@@ -145,6 +151,7 @@ def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: 
         width=card.shape.width,
         stored=base.record.precision,
         maps=list(architectures.linears(card.config)),
+        preferences=isinstance(objective, Preferences),
         given=Given(targets=tuple(targets.split(",")) if targets else None, **options),
         continued=None if continued is None else adapters.settings_of(_adapter_folder(continued)),
     )
@@ -238,8 +245,9 @@ def _text(made: Made[Adapter] | Made[Checkpoint], found: bool) -> str:
         f"{measured['tokens_per_second']:,.0f} tokens/s, {measured['mfu']:.0%} of this machine's matrix peak, "
         f"{show.size(measured['peak_memory'])} at most"
     )
+    unit = "token" if record.train.beta is None else "pair"
     return (
-        f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, loss {about.first_loss:.3f} → "
+        f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, nats a {unit} {about.first_loss:.3f} → "
         f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}\n"
         f"Folder    {made.folder}"
     )

@@ -17,6 +17,7 @@ from basewright.text.encode import Encoded
 
 IGNORE = -100
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,25 @@ class Packed:
 
     @property
     def supervised(self) -> int:
+        """What the loss of a step is divided by, summed over its rows: here the tokens that are predicted."""
         return int((self.labels != IGNORE).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPairs(Packed):
+    """Segments that are two answers to each prompt, and what the reference says of them. P pairs."""
+
+    chosen: Ints
+    """(P,) number of the segment with the better answer."""
+    rejected: Ints
+    """(P,)"""
+    reference: Floats
+    """(S,) log-likelihood of each answer under the model before the first step, in nats."""
+
+    @property
+    def supervised(self) -> int:
+        """Pairs."""
+        return len(self.chosen)
 
 
 def pack(examples: Sequence[Encoded]) -> Packed:

@@ -20,8 +20,8 @@ from basewright.records import Certificate, Check, DataShape, Example, Item, Mad
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import tune
-from basewright.train.objectives import NextToken
+from basewright.train import objectives, tune
+from basewright.train.objectives import NextToken, Objective, Preferences
 from basewright.train.opened import open_model
 
 SHOWN = 3
@@ -46,12 +46,14 @@ def certify(base: Made[Weights], task: Task, items: Sequence[Item], micro_tokens
     """Look at a walk's `items` exactly as training will. `require` stops on a check that failed."""
     folder = base.folder / "model"
     tokenizer = open_tokenizer(folder)
+    rows = tune.examples(items, task.layout, tokenizer)
     return _certificate(
         folder,
         base.record.card.id,
         tokenizer,
         [layouts.labelled(task.layout, item) for item in items],
-        tune.examples(items, task.layout, tokenizer),
+        rows,
+        NextToken(rows),
         min(base.record.card.context, micro_tokens),
         [_unseen(items, (*task.choose, *task.test))],
         "text-label",
@@ -68,12 +70,14 @@ def certify_data(folder: Path, name: str, data: Prepared, context: int, held: Pr
         first = next(iter((*data.refused, *data.too_long)))
         raise DataError(f"no row of {data.name} can be used; {first.where}: {first.why}", fix=FIXES[data_checks.READ])
     tokenizer = open_tokenizer(folder)
+    rows = prepare.encoded(data.taught, tokenizer)
     return _certificate(
         folder,
         name,
         tokenizer,
         [example for taught in data.taught for example in prepare.examples(taught)],
-        prepare.encoded(data.taught, tokenizer),
+        rows,
+        objectives.of(data.taught, rows),
         context,
         data_checks.data_checks(data, held),
         data.shape,
@@ -94,6 +98,7 @@ def _certificate(
     tokenizer: Tokenizer,
     examples: Sequence[Example],
     rows: Sequence[Encoded],
+    objective: Objective,
     limit: int,
     said: Sequence[Check],
     shape: DataShape,
@@ -102,12 +107,14 @@ def _certificate(
     model = open_model(folder)
     vocabulary = int(model.config.vocab_size)
     found = [*said, *row_checks.row_checks(examples, rows, tokenizer, limit, vocabulary, untrained(folder))]
+    if isinstance(objective, Preferences):
+        found += row_checks.pair_checks(objective.rows, tokenizer)
     if all(check.passed for check in found):  # a row that is already refused may not even fit the model
-        found += model_checks.model_checks(model, rows)
+        found += model_checks.model_checks(model, objective)
     return Certificate(
         base=name,
-        data_hash=NextToken(rows).identity,
-        rows=len(rows),
+        data_hash=objective.identity,
+        rows=len(objective.lengths),
         tokens=sum(len(row.ids) for row in rows),
         supervised_tokens=sum(sum(row.mask) for row in rows),
         longest=max(len(row.ids) for row in rows),

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from basewright.checks import at_most
-from basewright.data import pack as packing
-from basewright.data.pack import IGNORE, Packed
+from basewright.data.pack import IGNORE
 from basewright.records import Check
-from basewright.text.encode import Encoded
-from basewright.train import losses
+from basewright.train.losses import told
+from basewright.train.objectives import Objective
 
 SAMPLE = 8
 """Rows the model checks look at."""
 
 
-def model_checks(model: Any, rows: Sequence[Encoded]) -> list[Check]:
+def model_checks(model: Any, objective: Objective) -> list[Check]:
     """On the shortest rows, which are as good as any for it and cost the least."""
-    sample = sorted(rows, key=lambda row: len(row.ids))[:SAMPLE]
+    shortest = sorted(range(len(objective.lengths)), key=objective.lengths.__getitem__)[:SAMPLE]
+    sample = objective.only(shortest).begin(model)
     return [labels(sample), isolation(model, sample, model.config.vocab_size), *accumulation(model, sample)]
 
 
-def labels(rows: Sequence[Encoded]) -> Check:
+def labels(sample: Objective) -> Check:
     """Packed, each row predicts what it predicts by itself, from positions that begin at 0."""
-    packed = packing.pack(rows)
+    packed, rows = sample.pack(_all(sample)), sample.texts(_all(sample))
     wrong, start = 0, 0
     for row in rows:
         part = slice(start, start + len(row.ids))
@@ -47,32 +48,33 @@ def labels(rows: Sequence[Encoded]) -> Check:
     )
 
 
-def isolation(model: Any, rows: Sequence[Encoded], vocabulary: int) -> Check:
+def isolation(model: Any, sample: Objective, vocabulary: int) -> Check:
     """Change every token of one packed row; the loss of its neighbours must not move (H070)."""
-    sample = list(rows[:SAMPLE])
-    at = len(sample) // 2  # it has neighbours before and after
-    silenced = Encoded(sample[at].ids, (False,) * len(sample[at].ids))
-    other = Encoded(tuple((i + 1) % vocabulary for i in silenced.ids), silenced.mask)
+    packed = sample.pack(_all(sample))
+    at = len(packed.lengths) // 2  # it has neighbours before and after
+    begin = sum(packed.lengths[:at])
+    here = slice(begin, begin + packed.lengths[at])
+    ids, targets = packed.ids.copy(), packed.labels.copy()
+    ids[here] = (ids[here] + 1) % vocabulary
+    targets[here] = IGNORE
     with torch.no_grad():
         before, after = (
-            losses.next_token(model, packing.pack([*sample[:at], one, *sample[at + 1 :]])).item()
-            for one in (silenced, other)
+            told(sample.loss(model, replace(packed, ids=one, labels=targets))).loss.item() for one in (packed.ids, ids)
         )
     moved = abs(after - before) / max(1.0, abs(before))
     return at_most(
         "packed rows do not see each other",
         moved,
         1e-6,
-        f"relative change of the loss of {len(sample) - 1} packed rows when a neighbour's tokens are all changed",
+        f"relative change of the loss of {len(packed.lengths) - 1} packed rows when a neighbour's tokens all change",
     )
 
 
-def accumulation(model: Any, rows: Sequence[Encoded]) -> list[Check]:
+def accumulation(model: Any, sample: Objective) -> list[Check]:
     """Loss and gradient of one batch of 8 rows equal those of 8 batches of one (H054)."""
-    sample = list(rows[:SAMPLE])
-    loss, together = _gradient(model, [packing.pack(sample)])
-    loss_apart, apart = _gradient(model, [packing.pack([row]) for row in sample])
-    form = f"1 x {len(sample)} rows and {len(sample)} x 1 rows, float32"
+    loss, together = _gradient(model, sample, [_all(sample)])
+    loss_apart, apart = _gradient(model, sample, [[row] for row in _all(sample)])
+    form = f"1 x {len(_all(sample))} rows and {len(_all(sample))} x 1 rows, float32"
     return [
         at_most(
             "accumulation does not change the loss",
@@ -89,16 +91,21 @@ def accumulation(model: Any, rows: Sequence[Encoded]) -> list[Check]:
     ]
 
 
-def _gradient(model: Any, micro: Sequence[Packed]) -> tuple[float, torch.Tensor]:
-    """(nats per supervised token, its gradient over all parameters) of one step."""
-    supervised = sum(row.supervised for row in micro)
+def _all(sample: Objective) -> list[int]:
+    return list(range(len(sample.lengths)))
+
+
+def _gradient(model: Any, sample: Objective, micro: Sequence[Sequence[int]]) -> tuple[float, torch.Tensor]:
+    """(loss per supervised token or pair, its gradient over all parameters) of one step."""
+    packs = [sample.pack(rows) for rows in micro]
+    supervised = sum(packed.supervised for packed in packs)
     parameters = list(model.parameters())
     total = [torch.zeros_like(p) for p in parameters]
     loss = 0.0
-    for row in micro:
-        nats = losses.next_token(model, row) / supervised
-        loss += nats.item()
-        for slot, grad in zip(total, torch.autograd.grad(nats, parameters, allow_unused=True), strict=True):
+    for packed in packs:
+        part = told(sample.loss(model, packed)).loss / supervised
+        loss += part.item()
+        for slot, grad in zip(total, torch.autograd.grad(part, parameters, allow_unused=True), strict=True):
             if grad is not None:
                 slot += grad
     return loss, torch.cat([slot.flatten() for slot in total])

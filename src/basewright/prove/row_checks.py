@@ -22,6 +22,8 @@ FITS = "no row is cut"
 INSIDE = "every id is in the embedding table"
 TRAINED = "every token was trained"
 PADDING = "padding is not the end of text"
+PAIRED = "both answers of a pair have one prompt"
+DIFFER = "the answers of a pair differ"
 
 
 def row_checks(
@@ -81,6 +83,23 @@ def row_checks(
             "rows whose EOS would be taken for padding",
         ),
     ]
+
+
+def pair_checks(pairs: Sequence[tuple[Encoded, Encoded]], tokenizer: Tokenizer) -> list[Check]:
+    """Of preferences, chosen before rejected: what a pair is. Each counts the pairs that break it; the limit is 0."""
+    apart = [tokenizer.text(one.ids) for one, other in pairs if not _share_prompt(one, other)]
+    equal = [tokenizer.text(one.ids) for one, other in pairs if one.ids == other.ids]
+    return [
+        counted(PAIRED, apart, "pairs whose two answers go on from different tokens"),
+        counted(DIFFER, equal, "pairs whose two answers are the same tokens, so that neither can be preferred"),
+    ]
+
+
+def _share_prompt(one: Encoded, other: Encoded) -> bool:
+    """A token may reach over the border to one of the answers; it then counts with that answer."""
+    asked, again = (row.ids[: _next(row.mask, True, 0)] for row in (one, other))
+    alike = min(len(asked), len(again)) - 1
+    return asked == again or (abs(len(asked) - len(again)) <= 1 and asked[:alike] == again[:alike])
 
 
 def is_whole(row: Encoded) -> bool:

@@ -9,11 +9,16 @@ import torch
 
 from basewright.errors import UsageError, nearest
 from basewright.records import LoraSettings, LoraVariant, TrainSettings, record
+from basewright.train.objectives import BETA
 from basewright.train.tune import steps_for
 
 Effort = Literal["pilot", "standard", "thorough"]
 Method = Literal["lora", "rslora", "dora", "pissa", "full"]
 EPOCHS: dict[Effort, int] = {"pilot": 1, "standard": 3, "thorough": 6}
+PREFERENCE_EPOCHS: dict[Effort, int] = {"pilot": 1, "standard": 1, "thorough": 3}
+PREFERENCE_RATE = 0.1
+"""Of the rate for writing answers; both as in Tülu 3 (Lambert et al. 2024): at 8B 5e-6 and two epochs of answers, then
+5e-7 and one epoch of preferences."""
 RANK: dict[Effort, int] = {"pilot": 8, "standard": 16, "thorough": 32}
 STEPS_AN_EPOCH = 32
 BATCH = (256, 16_384)
@@ -40,6 +45,7 @@ class Given:
     precision: Literal["float32", "bfloat16"] | None = None
     seed: int = 0
     recompute: bool = False
+    beta: float | None = None
 
 
 @record
@@ -69,16 +75,21 @@ def derive(
     maps: Sequence[str],
     given: Given,
     continued: LoraSettings | None = None,
+    preferences: bool = False,
 ) -> Derived:
     """`lengths` are the tokens of each row, `maps` the names of the model's linear maps, `stored` the precision of its
-    file, `continued` the settings of an adapter that is trained on.
+    file, `continued` the settings of an adapter that is trained on, `preferences` whether rows say which answer is
+    better.
 
-    Raises `UsageError` for a target that is no map, or a value that an adapter to continue does not leave open.
+    Raises `UsageError` for a target that is no map, or a value that these rows or an adapter to continue do not take.
     """
+    if given.beta is not None and not preferences:
+        raise UsageError("--beta is about preferences, and these rows have none", fix="leave --beta out")
     say = _Sayer()
     tokens, longest = sum(lengths), max(lengths)
     lora = None if method == "full" else _lora(say, method, effort, maps, given, continued)
-    epochs = say("epochs", given.epochs, EPOCHS[effort], f"effort {effort}")
+    beta = say("beta", given.beta, BETA, "as in DPO's paper") if preferences else None
+    epochs = say("epochs", given.epochs, (PREFERENCE_EPOCHS if preferences else EPOCHS)[effort], f"effort {effort}")
     least = _power(max(longest, BATCH[0]))
     batch = say(
         "batch tokens",
@@ -90,6 +101,8 @@ def derive(
     batch = max(batch, micro)
     rate = min(MOST, RATE_AT_2000 * (2000 / width) ** RATE_POWER) * (0.1 if method == "full" else 1.0)
     why = f"for a width of {width}" + (", a tenth of LoRA's" if method == "full" else "")
+    if preferences:
+        rate, why = rate * PREFERENCE_RATE, why + ", a tenth for preferences"
     steps = steps_for(lengths, epochs * len(lengths), micro, batch, given.seed)
     train = TrainSettings(
         steps=say("steps", None, steps, f"{epochs} times {len(lengths):,} rows"),
@@ -102,6 +115,7 @@ def derive(
         seed=given.seed,
         precision=say("precision", given.precision, *_precision(stored)),
         recompute=given.recompute,
+        beta=beta,
     )
     return Derived(lora=lora, train=train, values=tuple(say.values))
 

@@ -6,7 +6,7 @@ N tokens · D width · F feed-forward · K supervised tokens · V vocabulary · 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -39,14 +39,13 @@ class _CrossEntropy(torch.autograd.Function):
         grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
         total = hidden_KD.new_zeros((), dtype=torch.float32)
         with torch.autocast(hidden_KD.device.type, enabled=False):
-            for begin in range(0, len(hidden_KD), chunk):
-                here = slice(begin, begin + chunk)
+            for here in _chunks(hidden_KD, chunk):
                 hidden_CD, target_C1 = hidden_KD[here].to(cast), target_K[here, None]
-                logs_CV = functional.linear(hidden_CD, weight).log_softmax(-1, dtype=torch.float32)
+                logs_CV = _logs(hidden_CD, weight)
                 total -= logs_CV.gather(1, target_C1).sum()
                 if not (needs_hidden or needs_weight):
                     continue
-                slope_CV = logs_CV.exp_().scatter_add_(1, target_C1, logs_CV.new_full(target_C1.shape, -1.0)).to(cast)
+                slope_CV = _slope(logs_CV, target_C1).to(cast)
                 if grad_KD is not None:
                     grad_KD[here] = (slope_CV @ weight).to(grad_KD.dtype)
                 if grad_VD is not None:
@@ -64,6 +63,69 @@ class _CrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+def nats(hidden_KD: torch.Tensor, weight_VD: torch.Tensor, target_K: torch.Tensor, chunk: int) -> torch.Tensor:
+    """Each target's nats under softmax(hidden weight^T), (K,) in float32, of which each may count differently.
+
+    As in `cross_entropy`, but where the weight is learned the logits are made a second time for the gradient: only then
+    is it known what each position counts.
+    """
+    return _apply(_Nats, hidden_KD, weight_VD, target_K, chunk)
+
+
+class _Nats(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_KD: torch.Tensor, weight_VD: torch.Tensor, target_K: torch.Tensor, chunk: int
+    ) -> torch.Tensor:
+        ctx.cast = _multiplied_in(_kept_in(hidden_KD), hidden_KD.device.type)
+        ctx.chunk, ctx.kept = chunk, hidden_KD.dtype
+        at_once = ctx.needs_input_grad[0] and not ctx.needs_input_grad[1]
+        grad_KD = torch.empty_like(hidden_KD) if at_once else None
+        weight = weight_VD.to(ctx.cast)
+        nats_K = hidden_KD.new_empty(len(hidden_KD), dtype=torch.float32)
+        with torch.autocast(hidden_KD.device.type, enabled=False):
+            for here in _chunks(hidden_KD, chunk):
+                logs_CV, target_C1 = _logs(hidden_KD[here].to(ctx.cast), weight), target_K[here, None]
+                nats_K[here] = -logs_CV.gather(1, target_C1)[:, 0]
+                if grad_KD is not None:
+                    grad_KD[here] = (_slope(logs_CV, target_C1).to(ctx.cast) @ weight).to(grad_KD.dtype)
+        if at_once:
+            ctx.save_for_backward(grad_KD)
+        else:
+            ctx.save_for_backward(hidden_KD, weight_VD, target_K)
+        return nats_K
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad_K,) = grads
+        if not ctx.needs_input_grad[1]:
+            (grad_KD,) = ctx.saved_tensors
+            return grad_KD * grad_K[:, None].to(grad_KD.dtype), None, None, None
+        hidden_KD, weight_VD, target_K = ctx.saved_tensors
+        weight = weight_VD.to(ctx.cast)
+        grad_KD = torch.empty_like(hidden_KD)
+        grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
+        for here in _chunks(hidden_KD, ctx.chunk):
+            hidden_CD = hidden_KD[here].to(ctx.cast)
+            slope_CV = _slope(_logs(hidden_CD, weight), target_K[here, None]).mul_(grad_K[here, None]).to(ctx.cast)
+            grad_KD[here] = (slope_CV @ weight).to(grad_KD.dtype)
+            grad_VD += slope_CV.T @ hidden_CD
+        return grad_KD, grad_VD.to(weight_VD.dtype), None, None
+
+
+def _chunks(rows: torch.Tensor, size: int) -> Iterator[slice]:
+    return (slice(begin, begin + size) for begin in range(0, len(rows), size))
+
+
+def _logs(hidden_CD: torch.Tensor, weight_VD: torch.Tensor) -> torch.Tensor:
+    return functional.linear(hidden_CD, weight_VD).log_softmax(-1, dtype=torch.float32)
+
+
+def _slope(logs_CV: torch.Tensor, target_C1: torch.Tensor) -> torch.Tensor:
+    """Of the targets' nats by the logits: softmax less 1 at the target. `logs_CV` becomes it."""
+    return logs_CV.exp_().scatter_add_(1, target_C1, logs_CV.new_full(target_C1.shape, -1.0))
 
 
 def _kept_in(x: torch.Tensor) -> torch.dtype:

@@ -1,7 +1,7 @@
-"""The one training loop: pretraining, tuning and, later, preference losses.
+"""The one training loop: pretraining, tuning, preferences.
 
 What it keeps: the data order is a pure function of (seed, step); a resumed run is bit for bit the run that was
-never stopped (H045, H046); the loss is weighted by supervised tokens over the whole step, whatever the
+never stopped (H045, H046); the loss is weighted by supervised tokens (or pairs) over the whole step, whatever the
 micro-batches (H054); a loss or gradient that is not finite stops the run before the weights change (H049); stop
 signals are polled between micro-batches (H050); the two newest checkpoints are kept, each committed whole (H039).
 """
@@ -25,15 +25,16 @@ from basewright.data.pack import Packed
 from basewright.errors import Refused, StoreError
 from basewright.plain import to_plain
 from basewright.records import CurvePoint, Progress, TrainSettings
+from basewright.train import losses
 from basewright.train.meter import Meter
 
 EVENTS = "events.jsonl"
 """One line a step in the scratch folder, written as it goes: what was learned, and how fast."""
-LEARNED = ("step", "tokens", "loss", "norm")
+LEARNED = ("step", "tokens", "loss", "norm", *losses.TOLD)
 """What of an event is the same in every run of the same work."""
 Rows = Callable[[int], list[Packed]]
 """The micro-batches of a step: a pure function of the step's number."""
-Loss = Callable[[Any, Packed], torch.Tensor]
+Loss = Callable[[Any, Packed], torch.Tensor | losses.Told]
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ def run(
             if state.step:  # before the first step there is nothing to keep
                 _save(scratch, trainable, optimizer, state, key)
             signals.poll()
-        nats, norm, tokens = _step(model, rows(state.step), loss, settings, optimizer, state.step, trainable)
+        nats, norm, tokens, told = _step(model, rows(state.step), loss, settings, optimizer, state.step, trainable)
         state.step += 1
         state.tokens += tokens
         state.last_loss = nats
@@ -90,18 +91,19 @@ def run(
         if validate and (state.step % validate_every == 0 or state.step == settings.steps):
             state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=validate(model)))
             model.train()
-        learned = {"step": state.step, "tokens": state.tokens, "loss": nats, "norm": norm}
+        learned = {"step": state.step, "tokens": state.tokens, "loss": nats, "norm": norm} | told
         store.append_event(scratch / EVENTS, learned | to_plain(speed))
         if state.step % settings.save_every == 0 and state.step < settings.steps:
             _save(scratch, trainable, optimizer, state, key)
-        progress(f"loss {nats:.3f} · {speed}", state.step, settings.steps)
+        shown = "".join(f" · {name} {value:.2f}" for name, value in told.items())
+        progress(f"loss {nats:.3f}{shown} · {speed}", state.step, settings.steps)
     model.eval()
     return state
 
 
 def write_steps(events: Path, path: Path) -> None:
     """The steps of a run, each once, with what is the same in every run of the same work."""
-    steps = {event["step"]: {name: event[name] for name in LEARNED} for event in _events(events)}
+    steps = {event["step"]: {name: event[name] for name in LEARNED if name in event} for event in _events(events)}
     lines = [json.dumps(steps[number]) + "\n" for number in sorted(steps)]
     store.write(path, "".join(lines).encode())
 
@@ -135,18 +137,21 @@ def _step(
     optimizer: torch.optim.Optimizer,
     step: int,
     trainable: dict[str, torch.nn.Parameter],
-) -> tuple[float, float, int]:
-    """One optimizer step. Returns nats per supervised token, the gradient norm before clipping, tokens seen."""
+) -> tuple[float, float, int, dict[str, float]]:
+    """One optimizer step. Returns nats per supervised token or pair, the gradient norm before clipping, tokens seen,
+    and what else the loss tells."""
     torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout and the like: a function of (seed, step) too
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, settings)
     supervised = sum(row.supervised for row in micro)
-    total = 0.0
+    total, sums = 0.0, dict[str, float]()
     for row in micro:
         with precision(settings.precision):
-            nats = loss(model, row)
+            nats, more = losses.told(loss(model, row))
         (nats / supervised).backward()
         total += nats.item()
+        for name, value in more.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
     norm = torch.nn.utils.clip_grad_norm_(list(trainable.values()), settings.clip).item()
     if not (math.isfinite(total) and math.isfinite(norm)):
         raise Refused(
@@ -155,7 +160,8 @@ def _step(
         )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return total / supervised, norm, sum(len(row.ids) for row in micro)
+    told = {name: value / supervised for name, value in sums.items()}
+    return total / supervised, norm, sum(len(row.ids) for row in micro), told
 
 
 def precision(name: str) -> Any:

@@ -1,15 +1,16 @@
-"""One loss function per method. Each returns the sum over its supervised tokens; the loop divides once (H054)."""
+"""One loss function per method. Each returns a sum, over supervised tokens or pairs; the loop divides once (H054)."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from basewright.catalog.architectures import FAMILIES
-from basewright.data.pack import IGNORE, Packed
+from basewright.data.pack import IGNORE, Packed, PackedPairs
 from basewright.train import kernels
 
 CHUNK = 2048
@@ -18,15 +19,56 @@ LOGITS = 2**22
 """Logits that exist at a time, about: 16 MiB stay in a processor's last cache."""
 
 
+TOLD = ("accuracy", "margin")
+"""What a loss may tell of its rows besides."""
+
+
+class Told(NamedTuple):
+    """A loss, and sums over the same rows that are only told; the loop divides all of them alike."""
+
+    loss: torch.Tensor
+    sums: dict[str, torch.Tensor]
+
+
+def told(found: torch.Tensor | Told) -> Told:
+    return found if isinstance(found, Told) else Told(found, {})
+
+
 def next_token(model: Any, row: Packed) -> torch.Tensor:
     """Cross-entropy in nats, summed over the supervised positions of a packed row; a scalar in float32.
 
     Only supervised positions reach the output projection.
     """
+    return cross_entropy(*_supervised(model, row))
+
+
+def log_likelihoods(model: Any, row: Packed) -> torch.Tensor:
+    """Of each segment's supervised tokens together, (S,) in nats and float32; 0 where a segment has none."""
+    nats_K = nats(*_supervised(model, row))
+    counts = [int((part != IGNORE).sum()) for part in np.split(row.labels, np.cumsum(row.lengths)[:-1])]
+    return torch.stack([-part.sum() for part in nats_K.split(counts)])
+
+
+def dpo(model: Any, row: PackedPairs, beta: float) -> Told:
+    """Sum over pairs of -log sigmoid(r(chosen) - r(rejected)), where r = beta (log-likelihood - that of the reference).
+
+    Rafailov et al. 2023 ("Direct Preference Optimization"), equation 7. Told are the margins of the rewards r, and the
+    pairs whose margin is positive.
+    """
+    device = next(model.parameters()).device
+    chosen, rejected, reference_S = (torch.from_numpy(a).to(device) for a in (row.chosen, row.rejected, row.reference))
+    reward_S = beta * (log_likelihoods(model, row) - reference_S)
+    margin_P = reward_S[chosen] - reward_S[rejected]
+    seen = margin_P.detach()
+    return Told(-functional.logsigmoid(margin_P).sum(), {"accuracy": (seen > 0).sum(), "margin": seen.sum()})
+
+
+def _supervised(model: Any, row: Packed) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """The decoder, and of supervised positions alone what its output projection reads, (K, D), and their labels."""
     decoder = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden_ND, labels_N = hidden(decoder, row)
     keep = labels_N != IGNORE
-    return cross_entropy(decoder, hidden_ND[keep], labels_N[keep])
+    return decoder, hidden_ND[keep], labels_N[keep]
 
 
 def masked(model: Any, row: Packed) -> torch.Tensor:
@@ -82,18 +124,36 @@ def _first_position(base: Any) -> int:
 def cross_entropy(decoder: Any, hidden_KD: torch.Tensor, target_K: torch.Tensor) -> torch.Tensor:
     """Nats of the targets under the output projection, summed. A head that is a matrix alone has its gradient written
     out; one with a bias, a cap or an adapter is computed as it is, in chunks."""
-    head, cap = decoder.get_output_embeddings(), getattr(decoder.config, "final_logit_softcapping", None)
-    chunk = min(CHUNK, max(64, LOGITS // decoder.config.get_text_config().vocab_size))
-    if type(head) is torch.nn.Linear and head.bias is None and cap is None:
-        return kernels.cross_entropy(hidden_KD, head.weight, target_K, chunk)
-    total = hidden_KD.new_zeros((), dtype=torch.float32)
-    for hidden_CD, target_C in zip(hidden_KD.split(chunk), target_K.split(chunk), strict=True):
-        total = total + checkpoint(_plainly, head, cap, hidden_CD, target_C, use_reentrant=False)
-    return total
+    if _is_matrix(decoder):
+        return kernels.cross_entropy(hidden_KD, decoder.get_output_embeddings().weight, target_K, _chunk(decoder))
+    return nats(decoder, hidden_KD, target_K).sum()
+
+
+def nats(decoder: Any, hidden_KD: torch.Tensor, target_K: torch.Tensor) -> torch.Tensor:
+    """Likewise of each target, (K,)."""
+    chunk, head = _chunk(decoder), decoder.get_output_embeddings()
+    if _is_matrix(decoder):
+        return kernels.nats(hidden_KD, head.weight, target_K, chunk)
+    parts = zip(hidden_KD.split(chunk), target_K.split(chunk), strict=True)
+    return torch.cat([checkpoint(_plainly, head, _cap(decoder), *part, use_reentrant=False) for part in parts])
+
+
+def _chunk(decoder: Any) -> int:
+    return min(CHUNK, max(64, LOGITS // int(decoder.config.get_text_config().vocab_size)))
+
+
+def _cap(decoder: Any) -> float | None:
+    cap: float | None = getattr(decoder.config, "final_logit_softcapping", None)
+    return cap
+
+
+def _is_matrix(decoder: Any) -> bool:
+    head = decoder.get_output_embeddings()
+    return type(head) is torch.nn.Linear and head.bias is None and _cap(decoder) is None
 
 
 def _plainly(head: Any, cap: float | None, hidden_CD: torch.Tensor, target_C: torch.Tensor) -> torch.Tensor:
     logits_CV = head(hidden_CD).float()
     if cap is not None:
         logits_CV = cap * torch.tanh(logits_CV / cap)
-    return functional.cross_entropy(logits_CV, target_C, reduction="sum")
+    return functional.cross_entropy(logits_CV, target_C, reduction="none")

@@ -187,18 +187,20 @@ def _run(
     flops_per_token: float,
 ) -> loop.State:
     """The loop over packed rows; `identity` is what the run depends on beside its settings."""
+    start = store.digest([identity, settings])
+    learned = objective.begin(model, settings, work.scratch / f"start-{start[:16]}", progress)
     order = Order(objective.lengths, settings.micro_tokens, settings.batch_tokens, settings.seed)
     if settings.recompute:
         decoder = model.get_base_model() if isinstance(model, PeftModel) else model
         decoder.activation_checkpointing_enable({"use_reentrant": False})
 
     def packed(step: int) -> list[Packed]:
-        return [objective.pack(micro) for micro in order.step(step)]
+        return [learned.pack(micro) for micro in order.step(step)]
 
     state = loop.run(
         model,
         packed,
-        objective.loss,
+        learned.loss,
         settings,
         work.scratch,
         progress,
