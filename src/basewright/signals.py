@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
+from typing import NoReturn
 
 from basewright.errors import Interrupted
 
@@ -30,6 +31,11 @@ def requested() -> bool:
 def poll() -> None:
     """Raise `Interrupted` if the run has been asked to stop. Loops call this between units of work."""
     if _received:
-        raise Interrupted(
-            "stopped on request; nothing is lost", fix="run the same command again: it continues where it stopped"
-        )
+        stop()
+
+
+def stop() -> NoReturn:
+    """Raise `Interrupted`: this process, or one that trains with it, has been asked to stop."""
+    raise Interrupted(
+        "stopped on request; nothing is lost", fix="run the same command again: it continues where it stopped"
+    )

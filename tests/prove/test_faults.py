@@ -393,17 +393,17 @@ def packed(change: Callable[[Packed], Packed]) -> Fault:
 
 def leaking_attention(world: World) -> None:
     real = attention._runs
-    world.patch.setattr(attention, "_runs", lambda lengths, padded: real((sum(lengths),), padded))
+    world.patch.setattr(attention, "_runs", lambda lengths: real((sum(lengths),)))
 
 
 def attention_of_pairs(world: World) -> None:
-    """Only two neighbours see each other, in the middle of the row."""
+    """Only two neighbours see each other, in the middle of a row of more than opening a model tries."""
     real = attention._runs
 
-    def runs(lengths: Any, padded: bool) -> Any:
+    def runs(lengths: Any) -> Any:
         half = len(lengths) // 2
         joined = (*lengths[: half - 1], sum(lengths[half - 1 : half + 2]), *lengths[half + 2 :])
-        return real(joined if len(lengths) > 2 else lengths, padded)
+        return real(joined if len(lengths) > 4 else lengths)
 
     world.patch.setattr(attention, "_runs", runs)
 

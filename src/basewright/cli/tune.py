@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from basewright.cli import show
+from basewright.cli import show, together
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Options, Prepared
@@ -52,6 +52,7 @@ POSITIVE = click.IntRange(1)
 )
 @show.runs_option
 @show.json_option
+@together.together
 def command(
     model: str,
     data: Path,
@@ -76,7 +77,7 @@ def command(
     from basewright.text.tokenizer import open_tokenizer
     from basewright.train import objectives
 
-    store = show.open_store(runs)
+    store = together.open_store(runs)
     base = _base(model, store)
     tokenizer = open_tokenizer(base.folder / "model")
     room = min(context or base.record.card.context, base.record.card.context)

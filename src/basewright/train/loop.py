@@ -25,7 +25,7 @@ from basewright.data.pack import Packed
 from basewright.errors import Refused, StoreError
 from basewright.plain import to_plain
 from basewright.records import CurvePoint, Progress, TrainSettings
-from basewright.train import losses
+from basewright.train import losses, ranks
 from basewright.train.meter import Meter
 
 EVENTS = "events.jsonl"
@@ -68,20 +68,23 @@ def run(
     token (4 for each weight of a frozen base, 6 for each that is trained), for the share of the machine's peak.
     Raises `Refused` on a loss that is not finite, `Interrupted` after saving when asked to stop.
     """
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not trainable:
+    if not any(p.requires_grad for p in model.parameters()):
         raise Refused("no parameter would be trained", fix="correct [tune].targets: they name no module of this model")
+    team = ranks.team()
+    ranks.call(scratch)
+    held = ranks.hold(model)
+    trainable = {name: p for name, p in held.model.named_parameters() if p.requires_grad}
     optimizer = _optimizer(list(trainable.values()), settings)
     key = store.digest({"settings": settings, "identity": identity})
     state = _resume(scratch, trainable, optimizer, key)
-    model.train()
-    meter = Meter(settings.precision, flops_per_token, settings.steps - state.step)
+    held.model.train()
+    meter = Meter(settings.precision, flops_per_token / team.count, settings.steps - state.step)
     while state.step < settings.steps:
-        if signals.requested():
+        if team.any(signals.requested()):
             if state.step:  # before the first step there is nothing to keep
                 _save(scratch, trainable, optimizer, state, key)
-            signals.poll()
-        nats, norm, tokens, told = _step(model, rows(state.step), loss, settings, optimizer, state.step, trainable)
+            signals.stop()
+        nats, norm, tokens, told = _step(held, rows(state.step), loss, settings, optimizer, state.step, trainable)
         state.step += 1
         state.tokens += tokens
         state.last_loss = nats
@@ -89,14 +92,17 @@ def run(
             state.first_loss = nats
         speed = meter.step(tokens)
         if validate and (state.step % validate_every == 0 or state.step == settings.steps):
-            state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=validate(model)))
-            model.train()
-        learned = {"step": state.step, "tokens": state.tokens, "loss": nats, "norm": norm} | told
-        store.append_event(scratch / EVENTS, learned | to_plain(speed))
+            state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=held(validate)))
+            held.model.train()
+        if team.first:
+            learned = {"step": state.step, "tokens": state.tokens, "loss": nats, "norm": norm} | told
+            store.append_event(scratch / EVENTS, learned | to_plain(speed))
         if state.step % settings.save_every == 0 and state.step < settings.steps:
             _save(scratch, trainable, optimizer, state, key)
         shown = "".join(f" · {name} {value:.2f}" for name, value in told.items())
         progress(f"loss {nats:.3f}{shown} · {speed}", state.step, settings.steps)
+    held.give_back()
+    ranks.dismiss()
     model.eval()
     return state
 
@@ -130,7 +136,7 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
 
 
 def _step(
-    model: Any,
+    held: ranks.Alone | ranks.Sharded,
     micro: list[Packed],
     loss: Loss,
     settings: TrainSettings,
@@ -140,19 +146,22 @@ def _step(
 ) -> tuple[float, float, int, dict[str, float]]:
     """One optimizer step. Returns nats per supervised token or pair, the gradient norm before clipping, tokens seen,
     and what else the loss tells."""
-    torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout and the like: a function of (seed, step) too
+    team = ranks.team()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, settings)
     supervised = sum(row.supervised for row in micro)
     total, sums = 0.0, dict[str, float]()
-    for row in micro:
+    for number, row, counts in team.turns(micro, lambda row: len(row.ids)):
+        _sow(settings.seed, step, number)
         with precision(settings.precision):
-            nats, more = losses.told(loss(model, row))
-        (nats / supervised).backward()
-        total += nats.item()
+            nats, more = losses.told(held(loss, row))
+        (nats * counts / supervised).backward()
+        total += nats.item() * counts
         for name, value in more.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
-    norm = torch.nn.utils.clip_grad_norm_(list(trainable.values()), settings.clip).item()
+            sums[name] = sums.get(name, 0.0) + value.item() * counts
+    total = team.sum(total)
+    sums = {name: team.sum(value) for name, value in sums.items()}
+    norm = ranks.whole(torch.nn.utils.clip_grad_norm_(list(trainable.values()), settings.clip)).item()
     if not (math.isfinite(total) and math.isfinite(norm)):
         raise Refused(
             f"step {step + 1} has loss {total / supervised} and gradient norm {norm}: the weights were not changed",
@@ -162,6 +171,11 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     told = {name: value / supervised for name, value in sums.items()}
     return total / supervised, norm, sum(len(row.ids) for row in micro), told
+
+
+def _sow(seed: int, step: int, number: int) -> None:
+    """Dropout and the like are a function of (seed, step, micro-batch) too, whoever computes it."""
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + number)
 
 
 def precision(name: str) -> Any:
@@ -188,10 +202,15 @@ def _save(
     state: State,
     key: str,
 ) -> None:
-    tensors = {f"weight/{name}": p.detach().contiguous() for name, p in trainable.items()}
+    """The tensors whole, so that any number of processes goes on from them; written by the first."""
+    tensors = {}
     for name, p in trainable.items():
-        for slot, value in optimizer.state[p].items():
-            tensors[f"{slot}/{name}"] = value.detach().contiguous()
+        for slot, value in {"weight": p, **optimizer.state[p]}.items():
+            tensor = ranks.whole(value.detach()).contiguous()
+            if ranks.team().first:
+                tensors[f"{slot}/{name}"] = tensor
+    if not ranks.team().first:
+        return
     store.reserve(scratch, sum(t.numel() * t.element_size() for t in tensors.values()))
     half = scratch / "checkpoint.part"
     half.mkdir(exist_ok=True)
@@ -215,10 +234,10 @@ def _save(
 def _resume(
     scratch: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, key: str
 ) -> State:
-    """Load the newest whole checkpoint of this very run, or start at step 0."""
-    for folder in sorted(scratch.glob("step-????????"), reverse=True):
-        if store.faults(folder):
-            continue
+    """Load the newest whole checkpoint of this very run, or start at step 0. The first rank says which it is."""
+    whole = (path.name for path in sorted(scratch.glob("step-????????"), reverse=True) if not store.faults(path))
+    if name := ranks.team().told(next(whole, "") if ranks.team().first else ""):
+        folder = scratch / name
         values = store.read_json(folder / "state.json")
         if values["key"] != key:
             raise StoreError(
@@ -235,10 +254,10 @@ def _load(path: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch
     with safe_open(path, framework="pt") as file, torch.no_grad():
         names = set(file.keys())
         for name, p in trainable.items():
-            p.copy_(file.get_tensor(f"weight/{name}"))
+            p.copy_(ranks.like(p, file.get_tensor(f"weight/{name}")))
             names.discard(f"weight/{name}")
             slots = {key.split("/", 1)[0] for key in names if key.endswith("/" + name)}
-            optimizer.state[p] = {slot: file.get_tensor(f"{slot}/{name}") for slot in slots}
+            optimizer.state[p] = {slot: ranks.like(p, file.get_tensor(f"{slot}/{name}")) for slot in slots}
             names -= {f"{slot}/{name}" for slot in slots}
         if names:
             raise StoreError(

@@ -65,16 +65,17 @@ def _together(*modules: Any) -> Any:
     """What several maps make of one input; the input is read and kept once where all of them are plain LoRA."""
     if not all(map(_is_plain, modules)):
         return lambda x: [module(x) for module in modules]
-    maps, (scale, *_) = [_map(module) for module in modules], [_scale(module) for module in modules]
-    return lambda x: kernels.lora_linears(x, maps, scale)
+    scale = _scale(modules[0])
+    return lambda x: kernels.lora_linears(x, [_map(module) for module in modules], scale)
 
 
 def _lora(module: Any) -> Any:
-    maps, scale = [_map(module)], _scale(module)
-    return lambda x: kernels.lora_linears(x, maps, scale)[0]
+    scale = _scale(module)
+    return lambda x: kernels.lora_linears(x, [_map(module)], scale)[0]
 
 
 def _map(module: Any) -> kernels.Map:
+    """Read at every pass: a module whose parameters are in parts on several ranks has others each time."""
     (name,) = module.active_adapters
     return kernels.Map(module.get_base_layer().weight, module.lora_A[name].weight, module.lora_B[name].weight)
 
