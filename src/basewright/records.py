@@ -28,6 +28,8 @@ RowFate = Literal["used", "cut", "split", "refused", "duplicate", "near-duplicat
 BaselineKind = Literal["classical", "few-shot", "from scratch", "encoder"]
 DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto"]
 LoraVariant = Literal["lora", "rslora", "dora", "pissa"]
+Pools = Literal["first", "last"]
+"""Which token of a row a classification head reads: an encoder's first, a decoder's last."""
 R = TypeVar("R")
 
 
@@ -478,6 +480,15 @@ class Rated:
     prompt: str
     completion: str
     desirable: bool
+
+
+@record
+class Classified:
+    """A text as a classification head reads it, and its class."""
+
+    id: str
+    text: str
+    label: str
 
 
 @record
@@ -973,6 +984,17 @@ class LoraSettings:
 
 
 @record
+class Head:
+    """A classification head: a row's class is read off one token of it, and not written."""
+
+    labels: tuple[str, ...]
+    """By number."""
+    pad_id: int
+    """What fills a batch; transformers reads the last token that is another one."""
+    pools: Pools = "last"
+
+
+@record
 class Adapter:
     base: str
     base_commit: str
@@ -991,6 +1013,8 @@ class Adapter:
     sha256: str
     parent: str = ""
     """The sha256 of the adapter that this one continues."""
+    head: Head | None = None
+    """None where answers are written."""
 
 
 @record
@@ -1046,6 +1070,8 @@ class Tuning:
     first_loss: float
     last_loss: float
     """Nats per supervised token, or pair of a preference; first and last step."""
+    head: Head | None = None
+    """None where answers are written."""
 
 
 @record

@@ -35,6 +35,7 @@ from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import tune
 from basewright.train.objectives import NextToken, Objective, Preferences
+from tests.train import test_heads as heads
 from tests.train.test_preferences import pairs
 from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pulled
 
@@ -43,7 +44,7 @@ FORKS.set_forkserver_preload(["basewright.train.tune", "tests.train.test_kills"]
 RUN = replace(SETTINGS, steps=16, save_every=2, micro_tokens=64)
 CHAIN = 10
 """Kills of one run, at most."""
-Method = Literal["lora", "dora", "pissa", "full", "dpo"]
+Method = Literal["lora", "dora", "pissa", "full", "dpo", "lora-head", "full-head"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -61,16 +62,19 @@ class Work:
         tokenizer = open_tokenizer(self.base.folder / "model")
         self.objective: Objective = Preferences(pairs(tokenizer)) if method == "dpo" else NextToken(examples(tokenizer))
         self.paper: Certificate = replace(certificate(self.base), data_hash=self.objective.identity)
-        self.train: TrainSettings = replace(RUN, precision="float32" if method == "full" else "bfloat16")
+        if method.endswith("-head"):
+            self.objective = heads.objective(self.base)
+            self.paper = heads.certificate(self.base, self.objective)
+        self.train: TrainSettings = replace(RUN, precision="float32" if method.startswith("full") else "bfloat16")
         if method == "dpo":  # a pair is longer than a row
             self.train = replace(self.train, micro_tokens=96, batch_tokens=192, beta=0.1)
 
     def make(self, name: str) -> None:
         about, runs = (self.base, self.paper, self.objective, LAYOUT), Store(self.folder / name)
-        if self.method == "full":
+        if self.method.startswith("full"):
             runs.make("checkpoint", {}, Checkpoint, lambda work: tune.full(*about, self.train, work, silent))
             return
-        variant: LoraVariant = "lora" if self.method == "dpo" else self.method
+        variant: LoraVariant = "dora" if self.method == "dora" else "pissa" if self.method == "pissa" else "lora"
         lora: LoraSettings = replace(LORA, variant=variant)
         runs.make("adapter", {}, Adapter, lambda work: tune.adapt(*about, lora, self.train, work, silent))
 

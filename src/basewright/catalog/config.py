@@ -12,8 +12,10 @@ from typing import Any
 
 from basewright.catalog import architectures
 from basewright.catalog.allowed import SUPPORTED
+from basewright.catalog.rules import Rule, Rules, one_of
 from basewright.errors import ModelFileError
 from basewright.formats import strict
+from basewright.records import Head
 
 NAME = "config.json"
 MAX_CONFIG = 2**20
@@ -25,6 +27,16 @@ CODE = re.compile(
 NEEDED = ("max_position_embeddings", "rms_norm_eps")
 """What a family that knows these keys must say; sizes are asked for by its table of tensors."""
 TENSORS = 2**18
+CLASSES = 2**16
+HEAD_KEYS: Rules = {
+    "id2label": Rule(
+        lambda v: isinstance(v, dict) and 0 < len(v) <= CLASSES and all(isinstance(one, str) for one in v.values()),
+        "a table of the names of classes",
+    ),
+    "label2id": Rule(lambda v: isinstance(v, dict), "a table of the numbers of classes"),
+    "problem_type": one_of("single_label_classification"),
+}
+"""What the config of a model with a classification head has beside its family's keys."""
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -67,6 +79,36 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
                 raise _wrong(f"{key} is missing")
     _check_sizes(config)
     return config
+
+
+def check_classifier(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a model with transformers' classification head. Raises as `check`."""
+    bare = {key: value for key, value in config.items() if key not in (*HEAD_KEYS, "architectures")}
+    check(bare)
+    name = architectures.classifier_class(bare)
+    if config.get("architectures") != [name]:
+        raise _wrong(f"architectures is not {name}, so the model has no classification head")
+    for key, rule in HEAD_KEYS.items():
+        if key not in config or not rule.test(config[key]):
+            raise _wrong(f"{key} is not {rule.what}")
+    names = list(config["id2label"].values())
+    if list(config["id2label"]) != [str(i) for i in range(len(names))] or len(set(names)) != len(names):
+        raise _wrong("id2label does not number its classes from 0, each with a name of its own")
+    if config["label2id"] != {name: number for number, name in enumerate(names)}:
+        raise _wrong("label2id is not the inverse of id2label")
+    if type(config.get("pad_token_id")) is not int:
+        raise _wrong("pad_token_id is missing, without which the head does not find the end of a text")
+    return config
+
+
+def head(config: dict[str, Any]) -> Head:
+    """What a checked config says of its classification head."""
+    encoder = architectures.family_of(config).kind == "encoder"
+    return Head(
+        labels=tuple(config["id2label"].values()),
+        pad_id=config["pad_token_id"],
+        pools="first" if encoder else "last",
+    )
 
 
 def refuse_code(value: Any, name: str) -> None:

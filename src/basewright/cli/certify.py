@@ -12,7 +12,7 @@ from basewright.cli import show
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Prepared
-    from basewright.records import Certificate, DataShape
+    from basewright.records import Certificate, DataShape, Pools
 
 SHAPES = ("text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto")
 CONVERSATIONS = ("messages", "sharegpt", "alpaca")
@@ -34,6 +34,7 @@ LABELS = 12
     show_default=True,
     help="Rows beyond --context: refuse, cut the middle of what is asked, or split plain text into windows.",
 )
+@click.option("--head", is_flag=True, help="Rows are read by a classification head, and their labels not written.")
 @click.option("--context", type=click.IntRange(8), help="Tokens of a row at most; the model's own if left out.")
 @click.option("--keep-near", is_flag=True, help="Keep rows that are nearly equal to an earlier one.")
 @show.runs_option
@@ -46,6 +47,7 @@ def command(
     columns: tuple[str, ...],
     layout: str | None,
     long: Long,
+    head: bool,
     context: int | None,
     keep_near: bool,
     runs: Path,
@@ -71,13 +73,15 @@ def command(
     folder = found / "model" if (found / FACTS).is_file() else found
     airlock.inspect(folder)
     tokenizer = open_tokenizer(folder)
-    room = _room(context, configs.read(folder))
+    config = configs.read(folder)
+    room = _room(context, config)
     options = prepare.Options(
         shape=shape,
-        columns=_columns(columns),
+        columns=columns_of(columns),
         layout=layout and layout.replace("\\n", "\n"),
         long=long,
         keep_near=keep_near,
+        pools=pools(config, head),
     )
     prepared = prepare.prepare(files.read(data), tokenizer, room, options)
     tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
@@ -87,6 +91,15 @@ def command(
     for line in _hints(prepared, folder):
         show.hint(line)
     certificate.require(made)
+
+
+def pools(config: dict[str, Any], head: bool) -> Pools | None:
+    """Which token a head reads: an encoder's first, which always has one; a decoder's last, if it is to have one."""
+    from basewright.catalog import architectures
+
+    if architectures.family_of(config).kind == "encoder":
+        return "first"
+    return "last" if head else None
 
 
 def _room(asked: int | None, config: dict[str, Any]) -> int:
@@ -100,7 +113,8 @@ def _room(asked: int | None, config: dict[str, Any]) -> int:
     return asked or own or 0
 
 
-def _columns(given: tuple[str, ...]) -> dict[str, str]:
+def columns_of(given: tuple[str, ...]) -> dict[str, str]:
+    """--column FIELD=COLUMN as a table."""
     from basewright.errors import UsageError
 
     for one in given:
@@ -139,7 +153,8 @@ def _text(data: Prepared, made: Certificate, room: int, colour: bool) -> str:
     ]
     if made.labels:
         lines.append(f"{len(made.labels)} labels: {_labels(made.labels)}")
-    lines += ["", "What is learned stands in [brackets]:"]
+    what = "The token that is read" if data.pools else "What is learned"
+    lines += ["", f"{what} stands in [brackets]:"]
     for shown in made.overlays:
         lines += ["", terminal(shown, colour)]
     return "\n".join([*lines, "", show.table(checks, ("", "check", "found"))])

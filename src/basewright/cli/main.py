@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "say which of two models is better, or that they cannot be separated",
     "nature": "say whether a model is base or instruct, from evidence",
     "complete": "continue a prompt with a base model, raw or few-shot",
+    "classify": "say which class a text has, with a model that was tuned with a head",
     "serve": "answer on /v1/completions with what was built",
     "verify": "check that a release is whole and carries its proofs",
     "runs": "list what has been made, newest first",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from basewright.cli import show, together
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Options, Prepared
-    from basewright.records import Adapter, Certificate, Checkpoint, Layout, Made, Weights
+    from basewright.records import Adapter, Certificate, Checkpoint, Interval, Layout, Made, Scores, Weights
     from basewright.store import Store
     from basewright.text.tokenizer import Tokenizer
     from basewright.train.effort import Derived
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 METHODS = ("lora", "rslora", "dora", "pissa", "full")
 EFFORTS = ("pilot", "standard", "thorough")
+SHOWN = {"accuracy": "accuracy", "macro-F1": "macro_f1"}
 POSITIVE = click.IntRange(1)
 
 
@@ -41,12 +43,21 @@ POSITIVE = click.IntRange(1)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="What the frozen base is held in.")
 @click.option("--recompute", is_flag=True, help="Keep less for the gradient and compute it again: slower, smaller.")
+@click.option(
+    "--head", is_flag=True, help="Give labels by a classification head, as an encoder always does, and not in words."
+)
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="What a field is called in DATA.")
 @click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}; \\n is a new line.")
 @click.option(
     "--long", type=click.Choice(("refuse", "cut", "split")), default="refuse", show_default=True, help="As in certify."
 )
 @click.option("--context", type=click.IntRange(8), help="Tokens of a row at most; the model's own if left out.")
-@click.option("--test", "held", type=click.Path(path_type=Path), help="Rows to be tested on: none may be in DATA.")
+@click.option(
+    "--test",
+    "held",
+    type=click.Path(path_type=Path),
+    help="Rows to be tested on: none may be in DATA. A head is scored on them.",
+)
 @click.option(
     "--from", "continued", type=click.Path(file_okay=False, path_type=Path), help="Continue the adapter in this folder."
 )
@@ -56,6 +67,8 @@ POSITIVE = click.IntRange(1)
 def command(
     model: str,
     data: Path,
+    head: bool,
+    columns: tuple[str, ...],
     layout: str | None,
     long: Long,
     context: int | None,
@@ -72,25 +85,39 @@ def command(
     \b
     basewright tune foundling-prose examples/data/contract-clauses.jsonl --effort pilot
     basewright tune ./my-model rows.jsonl --method full --epochs 2
+    basewright tune foundling-prose rows.jsonl --head --test held.jsonl
     """
+    from basewright.cli.certify import columns_of, pools
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
-    from basewright.train import objectives
 
     store = together.open_store(runs)
     base = _base(model, store)
     tokenizer = open_tokenizer(base.folder / "model")
     room = min(context or base.record.card.context, base.record.card.context)
-    wanted = prepare.Options(layout=layout and layout.replace("\\n", "\n"), long=long)
+    wanted = prepare.Options(
+        columns=columns_of(columns),
+        layout=layout and layout.replace("\\n", "\n"),
+        long=long,
+        pools=pools(base.record.card.config, head),
+    )
     prepared = _prepared(data, wanted, tokenizer, room)
-    tested = None if held is None else _prepared(held, wanted, tokenizer, room)
+    tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)
     certificate = _certificate(store, base, prepared, tested, room)
-    objective = objectives.of(prepared.taught, prepare.encoded(prepared.taught, tokenizer))
+    objective = _objective(prepared, tokenizer)
     derived = _derived(base, objective, **options)
     (click.echo if not as_json else show.hint)(_table(derived))
     made, found = _tuned(store, base, certificate, objective, _layout(prepared), derived, options["continued"])
-    plain = {"id": made.id, "folder": str(made.folder), "settings": derived.values, "record": made.record}
-    show.result(_text(made, found), plain, as_json)
+    plain: dict[str, Any] = {
+        "id": made.id,
+        "folder": str(made.folder),
+        "settings": derived.values,
+        "record": made.record,
+    }
+    scores = _scores(store, made, prepared, tested) if tested and tested.pools else None
+    if scores is not None:
+        plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
+    show.result("\n".join([_text(made, found), *_scored(scores), *_next(made, prepared)]), plain, as_json)
 
 
 def _base(model: str, store: Store) -> Made[Weights]:
@@ -126,6 +153,16 @@ def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> 
     return found
 
 
+def _objective(prepared: Prepared, tokenizer: Tokenizer) -> Objective:
+    from basewright.data import prepare
+    from basewright.train import objectives
+
+    head = prepared.head(tokenizer)
+    if head is not None:
+        return objectives.labelled(prepared.classified, tokenizer, head)
+    return objectives.of(prepared.taught, prepare.encoded(prepared.taught, tokenizer))
+
+
 def _layout(prepared: Prepared) -> Layout:
     """What is saved with the result: how it is to be asked."""
     from basewright.records import Layout
@@ -138,7 +175,7 @@ def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: 
     from basewright.errors import UsageError
     from basewright.train import adapters
     from basewright.train.effort import Given, derive
-    from basewright.train.objectives import Preferences
+    from basewright.train.objectives import Labelled, Preferences
 
     continued = options.pop("continued")
     if continued is not None and method == "full":
@@ -155,6 +192,7 @@ def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: 
         preferences=isinstance(objective, Preferences),
         given=Given(targets=tuple(targets.split(",")) if targets else None, **options),
         continued=None if continued is None else adapters.settings_of(_adapter_folder(continued)),
+        head=isinstance(objective, Labelled),
     )
 
 
@@ -216,6 +254,7 @@ def _tuned(
             )
         start = None if continued is None else _adapter_folder(continued)
         if start is not None:
+            _check_head(start, objective)
             inputs["from"] = sha256_of(start / adapters.WEIGHTS)
         return store.make(
             "adapter",
@@ -224,6 +263,62 @@ def _tuned(
             lambda work: tune.adapt(*about, lora, settings, work, progress, start),
             parents=parents,
         )
+
+
+def _check_head(start: Path, objective: Objective) -> None:
+    """An adapter with a head is continued with the same classes by the same numbers, and no other with a head.
+
+    Raises `UsageError`.
+    """
+    from basewright.errors import UsageError
+    from basewright.records import Adapter
+    from basewright.store import RECORD, load
+    from basewright.train.objectives import Labelled
+
+    head = objective.head if isinstance(objective, Labelled) else None
+    known = (start.parent / RECORD).is_file()
+    if (known and load(start.parent, Adapter).record.head != head) or (head and not known):
+        raise UsageError(
+            "the adapter to continue was tuned for other labels, or without a head",
+            fix="leave --from out, or give rows with the labels it has, and --head if it has one",
+        )
+
+
+def _scores(store: Store, made: Made[Adapter] | Made[Checkpoint], prepared: Prepared, tested: Prepared) -> Scores:
+    """Of the head on the held-out rows."""
+    from basewright.evaluate import heads
+    from basewright.records import Item, Scores
+    from basewright.serve.heads import open_result
+
+    pairs = zip(tested.classified, tested.rows, strict=True)
+    items = [Item(id=one.id, text=row.asked, label=one.label) for one, row in pairs]
+    commonest = min(prepared.labels, key=lambda label: (-prepared.labels[label], label))
+    with show.progress("test") as progress:
+        scores, _ = store.make(
+            "scores",
+            {"items": items, "commonest": commonest},
+            Scores,
+            lambda _: heads.run(
+                open_result(made.folder), items, task=tested.name, commonest=commonest, progress=progress
+            ),
+            parents=(made.id,),
+        )
+    return scores.record
+
+
+def _scored(scores: Scores | None) -> list[str]:
+    if scores is None:
+        return []
+    shown = [f"{name} {_interval(scores.metrics[key])}" for name, key in SHOWN.items()]
+    return [f"Test      {', '.join(shown)}, n = {scores.expected:,}; the most frequent label {scores.majority:.1%}"]
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
+
+
+def _next(made: Made[Adapter] | Made[Checkpoint], prepared: Prepared) -> list[str]:
+    return [f'Next      basewright classify {made.id} "TEXT"'] if prepared.pools else []
 
 
 def _table(derived: Derived) -> str:

@@ -61,6 +61,15 @@ def pack(examples: Sequence[Encoded]) -> Packed:
     return joined([_next_token(one) for one in examples])
 
 
+def judged(examples: Sequence[Encoded], classes: Sequence[int]) -> Packed:
+    """Likewise, but the label of the position that a mask names is the example's class."""
+    rows = []
+    for one, number in zip(examples, classes, strict=True):
+        labels = [number if m else IGNORE for m in one.mask]
+        rows.append(segment(np.array(one.ids, dtype=np.int64), np.array(labels, dtype=np.int64)))
+    return joined(rows)
+
+
 def _next_token(one: Encoded) -> Packed:
     shifted = [i if m else IGNORE for i, m in zip(one.ids[1:], one.mask[1:], strict=True)]
     return segment(np.array(one.ids, dtype=np.int64), np.array([*shifted, IGNORE], dtype=np.int64))

@@ -14,7 +14,20 @@ from basewright.data.hints import hints
 from basewright.data.shapes import Refusal, Row
 from basewright.data.split import SIMILAR
 from basewright.errors import UsageError
-from basewright.records import DataShape, Example, Fate, Hint, Piece, Preference, Rated, RowFate, RowLedger
+from basewright.records import (
+    Classified,
+    DataShape,
+    Example,
+    Fate,
+    Head,
+    Hint,
+    Piece,
+    Pools,
+    Preference,
+    Rated,
+    RowFate,
+    RowLedger,
+)
 from basewright.text import encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
@@ -22,7 +35,7 @@ from basewright.text.layout import LEARNED, Turn
 from basewright.text.tokenizer import Tokenizer
 
 Long = Literal["refuse", "cut", "split"]
-Taught = Example | Preference | Rated
+Taught = Example | Preference | Rated | Classified
 PATTERNS: dict[DataShape, str] = {"text-label": "Text: {text}\nLabel:", "prompt-completion": "{prompt}"}
 """Layouts of the shapes that take one, where none is asked for."""
 SHOWN = 3
@@ -40,6 +53,8 @@ class Options:
     layout: str | None = None
     long: Long = "refuse"
     keep_near: bool = False
+    pools: Pools | None = None
+    """Which token a classification head reads; None: what is learned is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,18 @@ class Prepared:
     """Columns that nothing was taken from."""
     ignored: tuple[str, ...] = ()
     """Files of the source that hold no rows."""
+    pools: Pools | None = None
+    """Which token a classification head reads; None: what is learned is written."""
+
+    @property
+    def classified(self) -> tuple[Classified, ...]:
+        """What a head learns; nothing where what is learned is written."""
+        return tuple(one for one in self.taught if isinstance(one, Classified))
+
+    def head(self, tokenizer: Tokenizer) -> Head | None:
+        if self.pools is None:
+            return None
+        return Head(labels=tuple(self.labels), pad_id=encode.padding(tokenizer), pools=self.pools)
 
     @property
     def labels(self) -> dict[str, int]:
@@ -78,7 +105,12 @@ def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options
     """
     raws = shapes.renamed(source.rows, options.columns or {}, source.name)
     shape = options.shape or shapes.recognise(raws, source.name)
-    pattern = _pattern(shape, options.layout)
+    if options.pools and shape != "text-label":
+        raise UsageError(
+            f"a classification head learns labels, and the rows of {source.name} are {shapes.WORDS[shape]}",
+            fix="leave --head out, or name the columns: --column text=COLUMN --column label=COLUMN",
+        )
+    pattern = "{text}" if options.pools and options.layout is None else _pattern(shape, options.layout)
     if options.long == "split" and shape != "text":
         raise UsageError(
             f"--long split is for plain text, and these rows are {shape}", fix="--long cut, or shorter rows"
@@ -87,7 +119,7 @@ def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options
     unique, equal, alike = near.deduplicate(read)
     if options.keep_near:
         unique, alike = _in_order(read, unique, alike), []
-    fitted = [_fit(row, pattern, tokenizer, context, options.long) for row in unique]
+    fitted = [_fit(row, pattern, tokenizer, context, options) for row in unique]
     fates = [
         *(_fate(name, [one for one in fitted if one.what == name]) for name in ("used", "cut", "split")),
         *_refusals([*refused, *(one.refusal for one in fitted if one.refusal)]),
@@ -112,6 +144,7 @@ def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options
         hints=hints(unique),
         unused=shapes.unused(raws, shape),
         ignored=source.ignored,
+        pools=options.pools,
     )
 
 
@@ -119,6 +152,8 @@ def examples(taught: Taught) -> tuple[Example, ...]:
     """The texts that something taught puts before the model: two for a preference, chosen first."""
     if isinstance(taught, Example):
         return (taught,)
+    if isinstance(taught, Classified):
+        raise TypeError("a classified text is no example to write")
     answers = (taught.chosen, taught.rejected) if isinstance(taught, Preference) else (taught.completion,)
     asked = Piece(text=taught.prompt, learned=False)
     return tuple(layouts.example((asked, Piece(text=answer, learned=True))) for answer in answers)
@@ -140,9 +175,14 @@ class _Fitted:
     refusal: Refusal | None = None
 
 
-def _fit(row: Row, pattern: str, tokenizer: Tokenizer, context: int, long: Long) -> _Fitted:
-    taught = _taught(row, pattern)
-    length = _length(taught, tokenizer)
+def _fit(row: Row, pattern: str, tokenizer: Tokenizer, context: int, options: Options) -> _Fitted:
+    long = options.long
+
+    def teach(one: Row) -> Taught:
+        return _classified(one, pattern) if options.pools else _taught(one, pattern)
+
+    taught = teach(row)
+    length = _length(taught, tokenizer, options.pools)
     if length <= context:
         return _Fitted(row, "used", (taught,))
     if long == "split":
@@ -151,16 +191,23 @@ def _fit(row: Row, pattern: str, tokenizer: Tokenizer, context: int, long: Long)
         return _Fitted(
             row, "split", tuple(layouts.example(one, ends=i == len(pieces)) for i, one in enumerate(pieces, start=1))
         )
-    shorter = _cut(row, lambda one: _length(_taught(one, pattern), tokenizer) <= context) if long == "cut" else None
+    shorter = _cut(row, lambda one: _length(teach(one), tokenizer, options.pools) <= context) if long == "cut" else None
     if shorter is not None:
-        return _Fitted(shorter, "cut", (_taught(shorter, pattern),))
+        return _Fitted(shorter, "cut", (teach(shorter),))
     alone = " although all that is asked was cut" if long == "cut" else ""
     why = f"longer than {context} tokens{alone}: it has {length}"
     return _Fitted(row, "refused", refusal=Refusal(row.where, why, shapes.start(row.content)))
 
 
-def _length(taught: Taught, tokenizer: Tokenizer) -> int:
+def _length(taught: Taught, tokenizer: Tokenizer, pools: Pools | None) -> int:
+    if isinstance(taught, Classified):
+        return len(encode.judged(tokenizer, taught.text, pools or "last").ids)
     return max(len(encode.pieces(tokenizer, one).ids) for one in examples(taught))
+
+
+def _classified(row: Row, pattern: str) -> Classified:
+    text = pattern.replace("{text}", row.asked)
+    return Classified(id=_id(text, row.answer), text=text, label=row.answer)
 
 
 def _taught(row: Row, pattern: str) -> Taught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from basewright.errors import FileCode, ModelFileError
@@ -53,6 +53,7 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "exclude_modules": _modules,
     "fan_in_fan_out": _one_of(True, False),
     "bias": _one_of("none", "all", "lora_only"),
+    "modules_to_save": _modules,
     "use_rslora": _one_of(True, False),
     "use_dora": _one_of(True, False),
     "lora_bias": _one_of(True, False),
@@ -79,6 +80,8 @@ def check_config(config: Mapping[str, Any]) -> int:
             raise _fault(f"has the key {key[:80]!r} on, which is not known here", "unsupported", CONFIG)
         if key in RULES and value is not None and not RULES[key](value):
             raise _fault(f"has {key} = {str(value)[:80]!r}", "unsupported", CONFIG)
+    if config.get("modules_to_save") and config.get("task_type") != "SEQ_CLS":
+        raise _fault("saves modules whole, and is for no classification head", "unsupported", CONFIG)
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
             raise _fault(f"lacks {key}", "missing", CONFIG)
@@ -86,10 +89,19 @@ def check_config(config: Mapping[str, Any]) -> int:
     return rank
 
 
-def check_tensors(tensors: Mapping[str, Tensor], rank: int, patterned: bool) -> None:
-    """Whole pairs of the stated rank, and nothing else. `patterned`: ranks differ from module to module."""
+def whole(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modules that are saved whole: those of a classification head."""
+    named = config.get("modules_to_save") or ()
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def check_tensors(tensors: Mapping[str, Tensor], rank: int, patterned: bool, saved: Sequence[str] = ()) -> None:
+    """Whole pairs of the stated rank, and nothing else but modules `saved` whole. `patterned`: ranks differ from module
+    to module."""
     pairs: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
+        if tensor.dtype in FLOATS and any(name.startswith(f"base_model.model.{module}.") for module in saved):
+            continue
         found = HALF.fullmatch(name)
         if found is None or len(tensor.shape) != 2 or tensor.dtype not in FLOATS:
             raise _fault(f"holds {name[:80]} ({tensor.dtype}, {list(tensor.shape)}), no half of a LoRA pair")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from basewright.formats.gguf_facts import Facts, facts
 from basewright.formats.names import SAFE, check_name
 from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import adapter
-from basewright.records import FileEntry
+from basewright.records import FileEntry, Head
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TEMPLATE = "tokenizer.json", "chat_template.jinja"
@@ -58,6 +58,23 @@ def inspect(folder: Path) -> tuple[FileEntry, ...]:
 
     Each file is opened once: what is checked is what is hashed, and whoever copies must find that hash (H038).
     """
+    files, config, tensors = _opened(folder, configs.check)
+    _check_tensors(tensors, architectures.expected(config, tensors))
+    return files
+
+
+def inspect_classifier(folder: Path) -> tuple[tuple[FileEntry, ...], Head]:
+    """Likewise of a model with transformers' classification head, and what its config says of that."""
+    files, config, tensors = _opened(folder, configs.check_classifier)
+    head = configs.head(config)
+    _check_tensors(tensors, architectures.under_head(config, len(head.labels)))
+    return files, head
+
+
+def _opened(
+    folder: Path, check: Callable[[dict[str, Any]], dict[str, Any]]
+) -> tuple[tuple[FileEntry, ...], dict[str, Any], dict[str, Tensor]]:
+    """The files of a model's folder, its config, and its tensors, all but the tensors checked."""
     taken = _take(folder)
     for name in NEEDED:
         if name not in taken:
@@ -75,14 +92,14 @@ def inspect(folder: Path) -> tuple[FileEntry, ...]:
             continue
         values[name] = strict.parse_object(data, name)
         if name != TOKENIZER:  # whose vocabulary may hold any word as a key
-            configs.refuse_code(values[name], name)
+            words = {"label2id"} if name == "config.json" else set()  # whose keys are the names of classes
+            configs.refuse_code({key: value for key, value in values[name].items() if key not in words}, name)
     for _, source in template.sources(values["tokenizer_config.json"]):
         template.parse(source, "tokenizer_config.json")
-    config = configs.check(values["config.json"])
+    config = check(values["config.json"])
     tensors, shards = _weights(folder, values.get(INDEX))
-    _check_tensors(tensors, config)
     _check_ids(values[TOKENIZER], config)
-    return tuple(sorted([*files, *shards], key=lambda entry: entry.name))
+    return tuple(sorted([*files, *shards], key=lambda entry: entry.name)), config, tensors
 
 
 def inspect_gguf(path: Path) -> tuple[FileEntry, Facts]:
@@ -102,7 +119,7 @@ def inspect_adapter(folder: Path) -> tuple[FileEntry, ...]:
     configs.refuse_code({key: value for key, value in config.items() if value}, adapter.CONFIG)
     rank = adapter.check_config(config)
     tensors, weights = _open_weights(folder / adapter.WEIGHTS)
-    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")))
+    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")), adapter.whole(config))
     return _entry(adapter.CONFIG, data), weights
 
 
@@ -228,9 +245,8 @@ def _shards(index: dict[str, Any]) -> dict[str, set[str] | None]:
     return shards
 
 
-def _check_tensors(tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+def _check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]]) -> None:
     """Just the tensors that the config calls for: a missing one would be filled with noise, an extra one ignored."""
-    expected = architectures.expected(config, tensors)
     for name, dims in expected.items():
         tensor = tensors.get(name)
         if tensor is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from basewright import checks
@@ -14,15 +14,15 @@ from basewright.data.prepare import Prepared
 from basewright.errors import DataError
 from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import rows as embedding_rows
-from basewright.prove import data_checks, model_checks, row_checks
+from basewright.prove import data_checks, head_checks, model_checks, row_checks
 from basewright.prove.overlay import overlay
-from basewright.records import Certificate, Check, DataShape, Example, Item, Made, Task, Weights
+from basewright.records import Certificate, Check, Classified, DataShape, Example, Item, Made, Task, Weights
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import objectives, tune
-from basewright.train.objectives import NextToken, Objective, Preferences
-from basewright.train.opened import open_model
+from basewright.train.objectives import Labelled, NextToken, Objective, Preferences
+from basewright.train.opened import open_classifier, open_model
 
 SHOWN = 3
 """Rows whose mask is shown to the person."""
@@ -38,7 +38,11 @@ FIXES = {
     row_checks.TRAINED: "write the data without those tokens, or take a model whose EOS and control tokens are trained",
     row_checks.PADDING: "set another pad_token in the model's tokenizer_config.json",
     row_checks.INSIDE: "use the tokenizer that belongs to the model",
+    head_checks.UNPADDED: "set a pad_token in the model's tokenizer_config.json that no text becomes",
+    head_checks.KNOWN: "add rows with those labels, or take them out of the held-out rows",
 }
+RowChecks = Callable[[int, Collection[int]], list[Check]]
+"""Of rows, from the size of the embedding table and the ids that were never trained."""
 OURS = "this is a fault of ours or of a changed installation: reinstall basewright, and report it if it stays"
 
 
@@ -46,15 +50,16 @@ def certify(base: Made[Weights], task: Task, items: Sequence[Item], micro_tokens
     """Look at a walk's `items` exactly as training will. `require` stops on a check that failed."""
     folder = base.folder / "model"
     tokenizer = open_tokenizer(folder)
+    examples = [layouts.labelled(task.layout, item) for item in items]
     rows = tune.examples(items, task.layout, tokenizer)
+    limit = min(base.record.card.context, micro_tokens)
     return _certificate(
         folder,
         base.record.card.id,
         tokenizer,
-        [layouts.labelled(task.layout, item) for item in items],
-        rows,
+        [one.id for one in examples],
         NextToken(rows),
-        min(base.record.card.context, micro_tokens),
+        _written(examples, rows, tokenizer, limit),
         [_unseen(items, (*task.choose, *task.test))],
         "text-label",
         dict(sorted(Counter(item.label for item in items).items())),
@@ -70,19 +75,28 @@ def certify_data(folder: Path, name: str, data: Prepared, context: int, held: Pr
         first = next(iter((*data.refused, *data.too_long)))
         raise DataError(f"no row of {data.name} can be used; {first.where}: {first.why}", fix=FIXES[data_checks.READ])
     tokenizer = open_tokenizer(folder)
+    head, said = data.head(tokenizer), data_checks.data_checks(data, held)
+    if head is not None:
+        learned = objectives.labelled(data.classified, tokenizer, head)
+        ids = [item.id for item in data.classified]
+        of_rows = _classified(data.classified, learned, tokenizer, context)
+        said += [head_checks.known(data.classified, held.classified)] if held else []
+        return _certificate(folder, name, tokenizer, ids, learned, of_rows, said, data.shape, data.labels)
+    examples = [example for taught in data.taught for example in prepare.examples(taught)]
     rows = prepare.encoded(data.taught, tokenizer)
-    return _certificate(
-        folder,
-        name,
-        tokenizer,
-        [example for taught in data.taught for example in prepare.examples(taught)],
-        rows,
-        objectives.of(data.taught, rows),
-        context,
-        data_checks.data_checks(data, held),
-        data.shape,
-        data.labels,
-    )
+    objective = objectives.of(data.taught, rows)
+    ids, of_rows = [one.id for one in examples], _written(examples, rows, tokenizer, context)
+    if isinstance(objective, Preferences):
+        said += row_checks.pair_checks(objective.rows, tokenizer)
+    return _certificate(folder, name, tokenizer, ids, objective, of_rows, said, data.shape, data.labels)
+
+
+def _written(examples: Sequence[Example], rows: Sequence[Encoded], tokenizer: Tokenizer, limit: int) -> RowChecks:
+    return lambda size, bare: row_checks.row_checks(examples, rows, tokenizer, limit, size, bare)
+
+
+def _classified(items: Sequence[Classified], learned: Labelled, tokenizer: Tokenizer, limit: int) -> RowChecks:
+    return lambda size, bare: head_checks.head_checks(items, learned, tokenizer, limit, size, bare)
 
 
 def require(certificate: Certificate) -> None:
@@ -96,19 +110,17 @@ def _certificate(
     folder: Path,
     name: str,
     tokenizer: Tokenizer,
-    examples: Sequence[Example],
-    rows: Sequence[Encoded],
+    ids: Sequence[str],
     objective: Objective,
-    limit: int,
+    of_rows: RowChecks,
     said: Sequence[Check],
     shape: DataShape,
     labels: dict[str, int],
 ) -> Certificate:
-    model = open_model(folder)
+    rows = objective.texts(range(len(objective.lengths)))
+    model = open_classifier(folder, objective.head).model if isinstance(objective, Labelled) else open_model(folder)
     vocabulary = int(model.config.vocab_size)
-    found = [*said, *row_checks.row_checks(examples, rows, tokenizer, limit, vocabulary, untrained(folder))]
-    if isinstance(objective, Preferences):
-        found += row_checks.pair_checks(objective.rows, tokenizer)
+    found = [*said, *of_rows(vocabulary, untrained(folder))]
     if all(check.passed for check in found):  # a row that is already refused may not even fit the model
         found += model_checks.model_checks(model, objective)
     return Certificate(
@@ -123,8 +135,8 @@ def _certificate(
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
         overlays=tuple(
-            overlay(one.id, row, tokenizer)
-            for one, row in zip(examples[:SHOWN], rows, strict=False)
+            overlay(one, row, tokenizer)
+            for one, row in zip(ids[:SHOWN], rows, strict=False)
             if row_checks.is_whole(row) and row_checks.is_inside(row, vocabulary)
         ),
         checks=tuple(found),

@@ -13,7 +13,7 @@ from basewright.checks import at_most
 from basewright.data.pack import IGNORE
 from basewright.records import Check
 from basewright.train.losses import told
-from basewright.train.objectives import Objective
+from basewright.train.objectives import Labelled, Objective
 
 SAMPLE = 8
 """Rows the model checks look at."""
@@ -27,15 +27,14 @@ def model_checks(model: Any, objective: Objective) -> list[Check]:
 
 
 def labels(sample: Objective) -> Check:
-    """Packed, each row predicts what it predicts by itself, from positions that begin at 0."""
+    """Packed, each row teaches what it teaches by itself, at positions that begin at 0."""
     packed, rows = sample.pack(_all(sample)), sample.texts(_all(sample))
     wrong, start = 0, 0
-    for row in rows:
+    for row, expected in zip(rows, _expected(sample), strict=True):
         part = slice(start, start + len(row.ids))
-        expected = [i if counts else IGNORE for i, counts in zip(row.ids[1:], row.mask[1:], strict=True)]
         right = (
             np.array_equal(packed.ids[part], row.ids)
-            and np.array_equal(packed.labels[part], [*expected, IGNORE])
+            and np.array_equal(packed.labels[part], expected)
             and np.array_equal(packed.positions[part], range(len(row.ids)))
         )
         wrong += not right
@@ -44,8 +43,20 @@ def labels(sample: Objective) -> Check:
         "packed rows keep their labels and positions",
         float(wrong),
         0.0,
-        f"of {len(rows)} packed rows, those with labels other than their next tokens, or positions not from 0",
+        f"of {len(rows)} packed rows, with labels other than their next tokens or class, or positions not from 0",
     )
+
+
+def _expected(sample: Objective) -> list[list[int]]:
+    """What each text teaches at each of its tokens."""
+    rows = sample.texts(_all(sample))
+    if isinstance(sample, Labelled):
+        numbered = zip(rows, sample.classes, strict=True)
+        return [[number if read else IGNORE for read in row.mask] for row, number in numbered]
+    return [
+        [*(i if counts else IGNORE for i, counts in zip(row.ids[1:], row.mask[1:], strict=True)), IGNORE]
+        for row in rows
+    ]
 
 
 def isolation(model: Any, sample: Objective, vocabulary: int) -> Check:

@@ -38,21 +38,13 @@ def row_checks(
     control = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
     pairs = list(zip(examples, rows, strict=True))
     readable = [(one, row) for one, row in pairs if is_whole(row) and is_inside(row, vocabulary)]
+    whole, fits = token_checks([_start(one) for one in examples], rows, limit, vocabulary, untrained)
 
     def count(name: str, broken: Callable[[Example, Encoded], bool], how: str) -> Check:
         return counted(name, [_start(one) for one, row in readable if broken(one, row)], how)
 
     return [
-        counted(
-            WHOLE,
-            [_start(one) for one, row in pairs if not is_whole(row)],
-            "rows without a token, or with another number of mask bits than tokens",
-        ),
-        counted(
-            INSIDE,
-            [_start(one) for one, row in pairs if not is_inside(row, vocabulary)],
-            f"rows with an id below 0, or of {vocabulary} or more",
-        ),
+        *whole,
         count(TAUGHT, lambda _, row: not any(row.mask), "rows whose every token is masked"),
         count(
             LEARNED,
@@ -69,14 +61,7 @@ def row_checks(
             lambda one, row: not _starts(one, row, tokenizer),
             "rows that start with more or fewer BOS tokens than declared, or have one elsewhere",
         ),
-        count(
-            FITS, lambda _, row: len(row.ids) > limit, f"rows longer than {limit} tokens, the most that training takes"
-        ),
-        count(
-            TRAINED,
-            lambda _, row: any(i in untrained for i in row.ids),
-            "rows with a token whose embedding was never trained: its norm is zero, or it equals another's",
-        ),
+        *fits,
         counted(
             PADDING,
             [_start(one) for one in examples] if tokenizer.pad_id == tokenizer.eos_id else [],
@@ -100,6 +85,39 @@ def _share_prompt(one: Encoded, other: Encoded) -> bool:
     asked, again = (row.ids[: _next(row.mask, True, 0)] for row in (one, other))
     alike = min(len(asked), len(again)) - 1
     return asked == again or (abs(len(asked) - len(again)) <= 1 and asked[:alike] == again[:alike])
+
+
+def token_checks(
+    begins: Sequence[str], rows: Sequence[Encoded], limit: int, vocabulary: int, untrained: Collection[int]
+) -> tuple[list[Check], list[Check]]:
+    """Of rows of any kind, each with the text it begins with: that they are whole; that they fit the model."""
+    pairs = list(zip(begins, rows, strict=True))
+    readable = [(text, row) for text, row in pairs if is_whole(row) and is_inside(row, vocabulary)]
+    whole = [
+        counted(
+            WHOLE,
+            [text for text, row in pairs if not is_whole(row)],
+            "rows without a token, or with another number of mask bits than tokens",
+        ),
+        counted(
+            INSIDE,
+            [text for text, row in pairs if not is_inside(row, vocabulary)],
+            f"rows with an id below 0, or of {vocabulary} or more",
+        ),
+    ]
+    fits = [
+        counted(
+            FITS,
+            [text for text, row in readable if len(row.ids) > limit],
+            f"rows longer than {limit} tokens, the most that training takes",
+        ),
+        counted(
+            TRAINED,
+            [text for text, row in readable if any(i in untrained for i in row.ids)],
+            "rows with a token whose embedding was never trained: its norm is zero, or it equals another's",
+        ),
+    ]
+    return whole, fits
 
 
 def is_whole(row: Encoded) -> bool:

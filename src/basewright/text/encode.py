@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from basewright.records import Example, Piece
+from basewright.records import Example, Piece, Pools
 from basewright.text.tokenizer import Tokenizer
 
 
@@ -77,6 +77,30 @@ def pieces(tokenizer: Tokenizer, one: Example) -> Encoded:
     tokenized by itself, as if it began there.
     """
     return _joined(tokenizer, one.pieces, one.ends)
+
+
+def judged(tokenizer: Tokenizer, text: str, pools: Pools) -> Encoded:
+    """A text as a classification head reads it, with the mask on the one token that is read.
+
+    It starts as every text does; for an encoder it ends as its own texts do, for a decoder where it ends.
+    """
+    if pools == "first":
+        ids = document(tokenizer, text)
+        return Encoded(tuple(ids), (True, *[False] * (len(ids) - 1)))
+    ids = prompt(tokenizer, text) or [tokenizer.eos_id]
+    return Encoded(tuple(ids), (*[False] * (len(ids) - 1), True))
+
+
+def padding(tokenizer: Tokenizer) -> int:
+    """What fills a batch before a head: a control token, which no text becomes, and EOS only where there is no other.
+
+    transformers reads a row's last token that is not this one, so an ordinary one would hide the end of a text (H065).
+    """
+    control = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
+    if tokenizer.pad_id in control:
+        return tokenizer.pad_id
+    others = sorted(control - {tokenizer.eos_id, tokenizer.bos_id})
+    return others[0] if others else tokenizer.eos_id
 
 
 def turns(parts: Sequence[Piece]) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ VARIANTS: dict[LoraVariant, dict[str, Any]] = {
 Halves = dict[str, torch.Tensor]
 
 
-def put_on(model: Any, lora: LoraSettings, seed: int) -> Any:
-    """The model with an adapter on its named linear maps, in float32; everything else frozen.
+def put_on(model: Any, lora: LoraSettings, seed: int, head: Sequence[str] = ()) -> Any:
+    """The model with an adapter on its named linear maps, in float32; everything else frozen but the modules of `head`,
+    which are trained whole and saved with the adapter.
 
     A is random from the seed and B zero, so step 0 is the base itself; `pissa` splits the weights into the adapter
     and a rest instead, which is the base up to rounding. Raises `Refused` for targets that name nothing.
@@ -44,7 +46,8 @@ def put_on(model: Any, lora: LoraSettings, seed: int) -> Any:
         lora_alpha=lora.alpha,
         target_modules=list(lora.targets),
         lora_dropout=0.0,
-        task_type=None if is_encoder(model) else "CAUSAL_LM",
+        task_type="SEQ_CLS" if head else None if is_encoder(model) else "CAUSAL_LM",
+        modules_to_save=list(head) or None,
         exclude_modules=_beside_layers(model) if is_encoder(model) else None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         **VARIANTS[lora.variant],
@@ -52,9 +55,13 @@ def put_on(model: Any, lora: LoraSettings, seed: int) -> Any:
     try:
         with warnings.catch_warnings():  # peft speaks of experts, on which no adapter sits
             warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
-            return get_peft_model(model, config)
+            adapted = get_peft_model(model, config)
     except ValueError as error:
         raise Refused(f"LoRA does not fit this model: {error}", fix="correct the targets: --targets") from error
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
 
 
 def _beside_layers(model: Any) -> list[str]:
@@ -117,6 +124,8 @@ def write(model: Any, folder: Path, base: Weights, lora: LoraSettings, start: Ha
     config["base_model_name_or_path"] = base.card.id
     config["revision"] = base.commit
     config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, in another order each time
+    if config["modules_to_save"]:
+        config["modules_to_save"] = sorted(set(config["modules_to_save"]))
     if lora.variant == "pissa":
         _onto_plain_base(folder, start)
         config |= {"r": 2 * lora.rank, "lora_alpha": 2 * lora.alpha, "init_lora_weights": True}
@@ -128,6 +137,9 @@ def _onto_plain_base(folder: Path, start: Halves) -> None:
     before = {_saved_name(name): tensor for name, tensor in start.items()}
     tensors = {}
     for name, tensor in load_file(folder / WEIGHTS).items():
+        if ".lora_" not in name:  # a head's
+            tensors[name] = tensor
+            continue
         down = ".lora_A." in name
         tensors[name] = torch.cat([tensor, before[name] if down else -before[name]], dim=0 if down else 1)
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
@@ -135,4 +147,4 @@ def _onto_plain_base(folder: Path, start: Halves) -> None:
 
 def _saved_name(name: str) -> str:
     """A parameter's name in peft's file: without the name of the adapter."""
-    return name.replace(".default", "")
+    return name.replace(".modules_to_save.default", "").replace(".default", "")

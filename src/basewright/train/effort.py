@@ -20,6 +20,9 @@ PREFERENCE_RATE = 0.1
 """Of the rate for writing answers; both as in Tülu 3 (Lambert et al. 2024): at 8B 5e-6 and two epochs of answers, then
 5e-7 and one epoch of preferences."""
 RANK: dict[Effort, int] = {"pilot": 8, "standard": 16, "thorough": 32}
+HEAD_EPOCHS: dict[Effort, int] = {"pilot": 2, "standard": 4, "thorough": 8}
+HEAD_ROWS = 32
+"""Rows of a batch for a head: 16 or 32, and up to 4 passes (Devlin et al. 2019, appendix A.3)."""
 STEPS_AN_EPOCH = 32
 BATCH = (256, 16_384)
 """Tokens of the smallest and the largest batch."""
@@ -76,10 +79,11 @@ def derive(
     given: Given,
     continued: LoraSettings | None = None,
     preferences: bool = False,
+    head: bool = False,
 ) -> Derived:
     """`lengths` are the tokens of each row, `maps` the names of the model's linear maps, `stored` the precision of its
     file, `continued` the settings of an adapter that is trained on, `preferences` whether rows say which answer is
-    better.
+    better, `head` whether a head gives them classes.
 
     Raises `UsageError` for a target that is no map, or a value that these rows or an adapter to continue do not take.
     """
@@ -89,13 +93,16 @@ def derive(
     tokens, longest = sum(lengths), max(lengths)
     lora = None if method == "full" else _lora(say, method, effort, maps, given, continued)
     beta = say("beta", given.beta, BETA, "as in DPO's paper") if preferences else None
-    epochs = say("epochs", given.epochs, (PREFERENCE_EPOCHS if preferences else EPOCHS)[effort], f"effort {effort}")
+    passes = PREFERENCE_EPOCHS if preferences else HEAD_EPOCHS if head else EPOCHS
+    epochs = say("epochs", given.epochs, passes[effort], f"effort {effort}")
     least = _power(max(longest, BATCH[0]))
+    most = min(BATCH[1], _power(HEAD_ROWS * tokens / len(lengths))) if head else BATCH[1]
     batch = say(
         "batch tokens",
         given.batch_tokens,
-        max(least, min(BATCH[1], _power(tokens / STEPS_AN_EPOCH / 2))),
-        f"{tokens:,} tokens in {STEPS_AN_EPOCH} steps an epoch or more, where rows are no longer",
+        max(least, min(most, _power(tokens / STEPS_AN_EPOCH / 2))),
+        f"{tokens:,} tokens in {STEPS_AN_EPOCH} steps an epoch or more, where rows are no longer"
+        + (f"; about {HEAD_ROWS} rows at most" if head else ""),
     )
     micro = say("micro tokens", given.micro_tokens, min(batch, max(least, MICRO)), "at once; changes no result")
     batch = max(batch, micro)

@@ -97,6 +97,36 @@ def before_output(encoder: Any, hidden_KD: torch.Tensor) -> torch.Tensor:
     return cast(torch.Tensor, out)
 
 
+def labels(model: Any, row: Packed) -> torch.Tensor:
+    """Cross-entropy in nats of the classes of a packed row's segments, summed; a scalar in float32."""
+    logits_SC, classes_S = class_logits(model, row)
+    return functional.cross_entropy(logits_SC, classes_S, reduction="sum")
+
+
+def class_logits(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the head says of each labelled segment, (S, C) in float32, and its class, (S,).
+
+    Only the token that is read reaches the head, which is computed in float32 whatever the rest is.
+    """
+    classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden_ND, labels_N = hidden(classifier, row)
+    keep = labels_N != IGNORE
+    with torch.autocast(hidden_ND.device.type, enabled=False):
+        return _head(classifier, hidden_ND[keep].float()), labels_N[keep]
+
+
+def _head(classifier: Any, hidden_SD: torch.Tensor) -> torch.Tensor:
+    """transformers' own modules on the states that are read: a decoder's `score`; an encoder's pooler, where it has
+    one, and `classifier`, which each takes the first token of (S, 1, D). `opened.open_classifier` proves it."""
+    if hasattr(classifier, "score"):
+        return cast(torch.Tensor, classifier.score(hidden_SD))
+    states = hidden_SD[:, None]
+    pooler = getattr(classifier.base_model, "pooler", None)
+    if pooler is not None:
+        states = classifier.dropout(pooler(states))
+    return cast(torch.Tensor, classifier.classifier(states))
+
+
 def hidden(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     """What the output projection or the masked head reads, (N, D), and the labels of its positions, (N,)."""
     device = next(model.parameters()).device

@@ -15,8 +15,10 @@ from basewright import store
 from basewright.data import pack
 from basewright.data.pack import Floats, Packed, PackedPairs
 from basewright.data.prepare import Taught
-from basewright.records import Preference, Progress, TrainSettings, silent
+from basewright.records import Classified, Head, Preference, Progress, TrainSettings, silent
+from basewright.text import encode
 from basewright.text.encode import Encoded
+from basewright.text.tokenizer import Tokenizer
 from basewright.train import losses, reference
 
 BETA = 0.1
@@ -168,3 +170,43 @@ class Preferences:
         """(place in `rows`, 0 for chosen or 1) of each segment: the shortest first, so that equal ones share a call."""
         places = product(range(len(rows)), (0, 1))
         return sorted(places, key=lambda place: len(self.rows[rows[place[0]]][place[1]].ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Give each row its class by a head. `classes` are numbers of `head.labels`."""
+
+    rows: Sequence[Encoded]
+    classes: Sequence[int]
+    head: Head
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return tuple(len(row.ids) for row in self.rows)
+
+    @property
+    def identity(self) -> str:
+        rows = [[row.ids, row.mask, number] for row, number in zip(self.rows, self.classes, strict=True)]
+        return store.digest([rows, self.head])
+
+    def only(self, rows: Sequence[int]) -> Labelled:
+        return replace(self, rows=self.texts(rows), classes=[self.classes[i] for i in rows])
+
+    def texts(self, rows: Sequence[int]) -> list[Encoded]:
+        return [self.rows[i] for i in rows]
+
+    def begin(self, *_: Any, **__: Any) -> Labelled:
+        return self
+
+    def pack(self, rows: Sequence[int]) -> Packed:
+        return pack.judged(self.texts(rows), [self.classes[i] for i in rows])
+
+    def loss(self, model: Any, packed: Packed) -> torch.Tensor:
+        return losses.labels(model, packed)
+
+
+def labelled(items: Sequence[Classified], tokenizer: Tokenizer, head: Head) -> Labelled:
+    """Raises `KeyError` for a label that the head does not have."""
+    numbers = {label: number for number, label in enumerate(head.labels)}
+    rows = [encode.judged(tokenizer, item.text, head.pools) for item in items]
+    return Labelled(rows, [numbers[item.label] for item in items], head)

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from basewright.data.pack import IGNORE, Packed, joined, pack
+from basewright.data.pack import IGNORE, Packed, joined, judged, pack
+from basewright.engine import classifier
+from basewright.engine.classifier import Loaded
 from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
+from basewright.records import Head
 from basewright.text.encode import Encoded
 from basewright.train import attention, losses
 
@@ -47,11 +50,35 @@ def open_model(folder: Path, precision: str = "float32") -> Any:
     return load_model(folder, precision, attention=attention.NAME)
 
 
-def open_anew(folder: Path, seed: int) -> Any:
-    """The same architecture with weights drawn anew, as pretraining begins. Raises as `open_model`."""
-    known = open_model(folder)
+def anew(known: Any, seed: int) -> Any:
+    """The same architecture with weights drawn anew, as pretraining begins."""
     torch.manual_seed(seed)
     return type(known)._from_config(known.config, dtype=torch.float32, attn_implementation=attention.NAME).eval()
+
+
+def open_classifier(folder: Path, head: Head, precision: str = "float32", seed: int = 0) -> Loaded:
+    """Likewise the model under a classification head, whose fresh weights are drawn from `seed`: what it says of two
+    short rows is the same as transformers has it and packed."""
+    attention.install()
+    model = classifier.load(folder, head, seed=seed).model
+    rows = [_judged(length, model.config.get_text_config().vocab_size, head) for length in LENGTHS]
+    with torch.no_grad():
+        alone = torch.cat([model(input_ids=torch.tensor([row.ids])).logits for row in rows])
+        try:
+            model.set_attn_implementation(attention.NAME)
+            packed, _ = losses.class_logits(model, judged(rows, [0] * len(rows)))
+        except UNFIT as error:
+            raise _unfit(model) from error
+    if not torch.allclose(packed, alone, rtol=0, atol=TOLERANCE * float(alone.abs().max())):
+        raise _unfit(model)
+    return classifier.load(folder, head, precision, attention=attention.NAME, seed=seed)
+
+
+def _judged(length: int, vocabulary: int, head: Head) -> Encoded:
+    ids = [(7 * length + 3 * i) % vocabulary for i in range(length)]
+    ids = [(i + 1) % vocabulary if i == head.pad_id else i for i in ids]
+    read = 0 if head.pools == "first" else length - 1
+    return Encoded(tuple(ids), tuple(i == read for i in range(length)))
 
 
 def _rows(model: Any) -> list[Packed]:

@@ -14,11 +14,13 @@ from transformers import GenerationConfig
 
 from basewright import store
 from basewright.data.pack import Order, Packed
+from basewright.engine.classifier import Loaded
 from basewright.errors import Refused
 from basewright.records import (
     Adapter,
     Certificate,
     Checkpoint,
+    Head,
     Item,
     Layout,
     LoraSettings,
@@ -34,8 +36,9 @@ from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import adapters, loop, quick
-from basewright.train.objectives import NextToken, Objective
-from basewright.train.opened import open_anew, open_model
+from basewright.train.objectives import Labelled, NextToken, Objective
+from basewright.train.opened import anew as drawn_anew
+from basewright.train.opened import open_classifier, open_model
 
 
 def examples(items: Sequence[Item], layout: Layout, tokenizer: Tokenizer) -> list[Encoded]:
@@ -78,7 +81,8 @@ def adapt(
     """
     _require(certificate, base.record.card.id, objective.identity)
     held = "float32" if lora.variant == "pissa" else settings.precision
-    model = adapters.put_on(open_model(base.folder / "model", held), lora, settings.seed)
+    head, opened = _opened(base, objective, held, settings.seed)
+    model = adapters.put_on(opened.model, lora, settings.seed, opened.fresh)
     start = adapters.halves(model)
     if continued is not None:
         adapters.continue_from(model, continued)
@@ -105,6 +109,7 @@ def adapt(
         last_loss=state.last_loss,
         sha256=store.sha256_of(folder / adapters.WEIGHTS),
         parent=parent,
+        head=head,
     )
 
 
@@ -126,14 +131,14 @@ def full(
     `adapt`.
     """
     _require(certificate, base.record.card.id, objective.identity)
-    folder = base.folder / "model"
-    model = open_anew(folder, settings.seed) if anew else open_model(folder)
+    head, opened = _opened(base, objective, "float32", settings.seed)
+    model = drawn_anew(opened.model, settings.seed) if anew else opened.model
     quick.quicken(model)
     card = base.record.card
     identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full"]
     state = _run(model, objective, settings, work, progress, identity, 6.0 * card.active_parameters)
-    tokenizer, made = open_tokenizer(folder), "anew" if anew else "tuned"
-    _write_model(model, base, tokenizer, work.out)
+    tokenizer, made = open_tokenizer(base.folder / "model"), "anew" if anew else "tuned"
+    _write_model(model, base, tokenizer, work.out, head)
     return Checkpoint(
         name=f"{card.id} {made}",
         card=replace(card, id=f"{card.id}-{made}", location=".", curated=False),
@@ -150,6 +155,7 @@ def full(
             stop_ids=(tokenizer.eos_id,),
             first_loss=state.first_loss,
             last_loss=state.last_loss,
+            head=head,
         ),
     )
 
@@ -212,13 +218,25 @@ def _run(
     return state
 
 
-def _write_model(model: Any, base: Made[Weights], tokenizer: Tokenizer, out: Path) -> None:
-    """Weights and config as transformers writes them, the tokenizer's files as they were, and where answers end."""
+def _opened(base: Made[Weights], objective: Objective, precision: str, seed: int) -> tuple[Head | None, Loaded]:
+    """The model that learns `objective`, and the head it gives classes by, if it does."""
+    folder = base.folder / "model"
+    if isinstance(objective, Labelled):
+        return objective.head, open_classifier(folder, objective.head, precision, seed)
+    return None, Loaded(open_model(folder, precision), ())
+
+
+def _write_model(model: Any, base: Made[Weights], tokenizer: Tokenizer, out: Path, head: Head | None) -> None:
+    """Weights and config as transformers writes them, the tokenizer's files as they were, and where answers end, if
+    they are written."""
     model.set_attn_implementation("sdpa")
     model.to(getattr(torch, base.record.precision)).save_pretrained(out)
     for entry in base.record.files:
         path = base.folder / "model" / entry.name
         if not (out / entry.name).exists() and path.suffix != ".safetensors" and ".safetensors." not in path.name:
             shutil.copyfile(path, out / entry.name)
+    if head is not None:
+        (out / "generation_config.json").unlink(missing_ok=True)
+        return
     ends = GenerationConfig(bos_token_id=tokenizer.bos_id, eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id)
     ends.save_pretrained(out)

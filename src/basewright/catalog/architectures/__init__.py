@@ -39,6 +39,17 @@ LEFTOVER = re.compile(
     r"(?:bias|masked_bias|rotary_emb\.inv_freq)"
 )
 """Buffers that old files hold and every library computes anew: masks, and the frequencies of rotary positions."""
+CLASS_END = re.compile(r"(LMHeadModel|For[A-Za-z]+)$")
+HEADS: dict[str, dict[str, str]] = {
+    "decoder": {"score.weight": "CD"},
+    "bert": {
+        "{base}.pooler.dense.weight": "DD",
+        "{base}.pooler.dense.bias": "D",
+        "classifier.weight": "CD",
+        "classifier.bias": "C",
+    },
+}
+"""Tensors of transformers' classification heads: C classes, D the width."""
 _OPTIONAL = (
     "gated",
     "parallel",
@@ -189,6 +200,22 @@ def expected(config: Mapping[str, Any], names: Container[str]) -> dict[str, tupl
         return found
     before = full.partition(".")[0] + "."
     return {name.removeprefix(before): dims for name, dims in found.items()}
+
+
+def classifier_class(config: Mapping[str, Any]) -> str:
+    """The class of transformers that puts a classification head on the model."""
+    return CLASS_END.sub("", family_of(config).cls) + "ForSequenceClassification"
+
+
+def under_head(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]:
+    """`tensors` of the model with a head of so many classes, in place of the one it was pretrained with."""
+    family, full = family_of(config), embedding(config)
+    assert full is not None, "an image has no classes here"
+    before, width = full.partition(".")[0], shape_of(config).width
+    head = HEADS["decoder" if family.kind == "decoder" else family.model_type]
+    own = {name: dims for name, dims in tensors(config) if name.startswith(before + ".")}
+    sizes = {"C": classes, "D": width}
+    return own | {name.format(base=before): tuple(sizes[dim] for dim in dims) for name, dims in head.items()}
 
 
 def context_of(config: Mapping[str, Any]) -> int | None:
