@@ -52,3 +52,14 @@ def test_what_the_recipe_leaves_out_is_said(tmp_path: Path) -> None:
     found: Baselines = walk(recipe)[0].baselines.record
     assert [one.name for one in found.found] == ["few-shot"]
     assert found.skipped == ("training from random weights: the recipe says so",)
+
+
+def test_a_model_with_a_head_stands_beside_the_others(tmp_path: Path) -> None:
+    recipe = prepare(tmp_path, examples=400)
+    with recipe.open("a") as file:
+        file.write('[baselines]\nfrom_scratch = false\nencoder = "./one"\n')
+    built = walk(recipe)[0]
+    one = next(one for one in built.baselines.record.found if one.kind == "encoder")
+    assert "a classification head" in one.how
+    assert [answer.item for answer in one.items] == [item.id for item in built.task.test]
+    assert one.accuracy.value > 0.5

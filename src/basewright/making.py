@@ -67,6 +67,14 @@ class Maker:
             self.fresh.add(made.id)
         return made
 
+    def weights(self, stage: str, card: ModelCard) -> Made[Weights]:
+        """A model's files, which are here, through the airlock."""
+        from basewright.hub import airlock, pull
+
+        source, revision = pull.locate(card, self.store), pull.revision(card, self.store)
+        inputs = pull.inputs(card, airlock.inspect(source), revision)
+        return self.make(stage, "weights", inputs, Weights, lambda work, _: pull.pull(card, work, source, revision), ())
+
     def scores(self, task: Task, base: Made[Weights], adapter: Made[Adapter] | None) -> Made[Scores]:
         """On `test`: the base few-shot, or the tuned model on the bare prompt."""
         from basewright.evaluate import classify

@@ -4,7 +4,7 @@ the result, so a changed recipe re-runs what it touches and what follows from it
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,13 +29,11 @@ from basewright.records import (
     ModelCard,
     Plan,
     Plans,
-    Progress,
     Proof,
     Release,
     Task,
     Weights,
 )
-from basewright.store import Work
 from basewright.text import layout as layouts
 from basewright.worth import Worth
 
@@ -107,19 +105,12 @@ class Walk(Maker):
         return plan
 
     def pull(self, plans: Plans) -> dict[str, Made[Weights]]:
-        from basewright.hub import airlock, pull
-
         with self.stage("pull") as say:
             fitting = fit.require(plans).plans
             if self.recipe.candidates.pull:
                 self._fetch([plan.model for plan in fitting])
-            bases, cards = {}, self.candidates()
-            for plan in fitting:
-                card = cards[plan.model]
-                source, revision = pull.locate(card, self.store), pull.revision(card, self.store)
-                inputs = pull.inputs(card, airlock.inspect(source), revision)
-                maker = _puller(card, source, revision)
-                bases[plan.model] = self.make("pull", "weights", inputs, Weights, maker, ())
+            cards = self.candidates()
+            bases = {plan.model: self.weights("pull", cards[plan.model]) for plan in fitting}
             size = sum(entry.size for base in bases.values() for entry in base.record.files)
             say(f"{len(bases)} models, {size / 2**20:.1f} MiB through the airlock", *bases.values())
         return bases
@@ -266,12 +257,6 @@ class Walk(Maker):
             )
             say(f"{len(made.record.files)} files, licence {made.record.licence}", made)
         return made
-
-
-def _puller(card: ModelCard, source: Path, revision: str) -> Callable[[Work, Progress], Weights]:
-    from basewright.hub import pull
-
-    return lambda work, _: pull.pull(card, work, source, revision)
 
 
 def _existing(path: Path) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from basewright import machine, store
+from basewright import headed, machine, store
 from basewright.catalog.architectures import targets
 from basewright.choose import rivals
 from basewright.choose.rivals import Rival
+from basewright.errors import Refused
 from basewright.evaluate import classify
 from basewright.making import Maker, naming
 from basewright.plan import fit
@@ -71,11 +72,12 @@ class Worth:
         if settings:
             how = f"the same architecture, {settings.steps} steps, rate {settings.learning_rate:g}"
             found.append(self._scored(SCRATCH, "from scratch", self._scratch(self.task, settings).record, how))
+        encoder, refused = self._encoder()
         return Baselines(
             tuned=TUNED,
-            found=tuple(sorted(found, key=lambda one: -one.accuracy.value)),
+            found=tuple(sorted([*found, *encoder], key=lambda one: -one.accuracy.value)),
             curve=tuple(self._curve(settings, found)) if self.maker.recipe.baselines.curve else (),
-            skipped=(unfit,) if unfit else (),
+            skipped=tuple(why for why in (unfit, refused) if why),
         )
 
     # --- one baseline ---
@@ -133,6 +135,22 @@ class Worth:
     def _scratch(self, task: Task, settings: TrainSettings) -> Made[Scores]:
         certificate = self.certificate if task is self.task else self.maker.certificate(task, self.base)
         return self.maker.scores_of(task, "test", self.maker.from_scratch(task, self.base, certificate, settings))
+
+    # --- an encoder ---
+
+    def _encoder(self) -> tuple[list[Baseline], str]:
+        """The encoder that the recipe names, all of it tuned with a head; or why there is none."""
+        name = self.maker.recipe.baselines.encoder
+        if name is None:
+            return [], ""
+        try:
+            scores, settings = headed.scored(
+                self.maker, self.task, self.maker.weights("baselines", self.maker.card(name))
+            )
+        except Refused as error:
+            return [], f"{name} with a classification head: {error.message}"
+        how = f"all weights, {settings.steps} steps, rate {settings.learning_rate:g}, a classification head"
+        return [self._scored(name, "encoder", scores, how)], ""
 
     # --- the curve ---
 

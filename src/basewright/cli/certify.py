@@ -12,7 +12,7 @@ from basewright.cli import show
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Prepared
-    from basewright.records import Certificate, DataShape, Pools
+    from basewright.records import Certificate, DataShape
 
 SHAPES = ("text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto")
 CONVERSATIONS = ("messages", "sharegpt", "alpaca")
@@ -62,6 +62,7 @@ def command(
     basewright certify foundling-prose rows.jsonl
     basewright certify foundling-prose train.csv --test test.csv --column label=category
     """
+    from basewright.catalog import architectures
     from basewright.catalog import config as configs
     from basewright.data import files, prepare
     from basewright.hub import airlock
@@ -81,7 +82,7 @@ def command(
         layout=layout and layout.replace("\\n", "\n"),
         long=long,
         keep_near=keep_near,
-        pools=pools(config, head),
+        pools=architectures.pools(config, head),
     )
     prepared = prepare.prepare(files.read(data), tokenizer, room, options)
     tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
@@ -91,15 +92,6 @@ def command(
     for line in _hints(prepared, folder):
         show.hint(line)
     certificate.require(made)
-
-
-def pools(config: dict[str, Any], head: bool) -> Pools | None:
-    """Which token a head reads: an encoder's first, which always has one; a decoder's last, if it is to have one."""
-    from basewright.catalog import architectures
-
-    if architectures.family_of(config).kind == "encoder":
-        return "first"
-    return "last" if head else None
 
 
 def _room(asked: int | None, config: dict[str, Any]) -> int:

@@ -87,7 +87,8 @@ def command(
     basewright tune ./my-model rows.jsonl --method full --epochs 2
     basewright tune foundling-prose rows.jsonl --head --test held.jsonl
     """
-    from basewright.cli.certify import columns_of, pools
+    from basewright.catalog import architectures
+    from basewright.cli.certify import columns_of
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
 
@@ -99,7 +100,7 @@ def command(
         columns=columns_of(columns),
         layout=layout and layout.replace("\\n", "\n"),
         long=long,
-        pools=pools(base.record.card.config, head),
+        pools=architectures.pools(base.record.card.config, head),
     )
     prepared = _prepared(data, wanted, tokenizer, room)
     tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)

@@ -16,7 +16,7 @@ from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import rows as embedding_rows
 from basewright.prove import data_checks, head_checks, model_checks, row_checks
 from basewright.prove.overlay import overlay
-from basewright.records import Certificate, Check, Classified, DataShape, Example, Item, Made, Task, Weights
+from basewright.records import Certificate, Check, Classified, DataShape, Example, Head, Item, Made, Task, Weights
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
@@ -64,6 +64,29 @@ def certify(base: Made[Weights], task: Task, items: Sequence[Item], micro_tokens
         "text-label",
         dict(sorted(Counter(item.label for item in items).items())),
     )
+
+
+def certify_head(base: Made[Weights], task: Task, head: Head, micro_tokens: int) -> Certificate:
+    """Look at a walk's training rows as a classification head will learn them. `require` as for `certify`."""
+    folder, items = base.folder / "model", classified(task.train)
+    tokenizer = open_tokenizer(folder)
+    learned = objectives.labelled(items, tokenizer, head)
+    return _certificate(
+        folder,
+        base.record.card.id,
+        tokenizer,
+        [one.id for one in items],
+        learned,
+        _classified(items, learned, tokenizer, min(base.record.card.context, micro_tokens)),
+        [_unseen(task.train, (*task.choose, *task.test))],
+        "text-label",
+        dict(sorted(Counter(item.label for item in items).items())),
+    )
+
+
+def classified(items: Sequence[Item]) -> list[Classified]:
+    """A walk's items as a head reads them: the text and nothing else."""
+    return [Classified(id=item.id, text=item.text, label=item.label) for item in items]
 
 
 def certify_data(folder: Path, name: str, data: Prepared, context: int, held: Prepared | None = None) -> Certificate:

@@ -16,7 +16,7 @@ from basewright.catalog.architectures.family import Family
 from basewright.catalog.architectures.sizes import Sizes
 from basewright.catalog.architectures.table import Line, parse
 from basewright.errors import ModelFileError, UsageError, nearest
-from basewright.records import Shape
+from basewright.records import Pools, Shape
 
 FAMILIES = {
     family.model_type: family
@@ -154,6 +154,13 @@ def linears(config: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
             for name in line.called:
                 found.setdefault(name, []).extend([(outputs // len(line.called), inputs)] * line.times(sizes))
     return found
+
+
+def pools(config: Mapping[str, Any], head: bool) -> Pools | None:
+    """Which token a head reads: an encoder's first, which always has one; a decoder's last, if it is to have one."""
+    if family_of(config).kind == "encoder":
+        return "first"
+    return "last" if head else None
 
 
 def targets(config: Mapping[str, Any], named: Collection[str] = ()) -> tuple[str, ...]:
