@@ -973,6 +973,80 @@ class TrainSettings:
     """Whether a layer's activations are computed again for its gradient instead of kept."""
     beta: float | None = None
     """DPO's, reward for a nat of distance from the reference; None where no answer is preferred."""
+    validate_tokens: int = 0
+    """Tokens seen from one look at the validation rows to the next; 0: no look."""
+    patience: int = 0
+    """Looks without a lower loss after which training stops; 0: never."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of what is trained, which is then what is written; 0: none."""
+    replay: float = 0.0
+    """Share of general text in the tokens of each step, and in its loss."""
+
+
+@record
+class ValidationPoint:
+    step: int
+    tokens: int
+    """Seen in training by then."""
+    held: float
+    """Nats per supervised token of the validation rows."""
+    trained: float | None = None
+    """The same of the rows trained on since the look before; None for the base itself."""
+
+
+@record
+class Validation:
+    """A run, watched on rows that it did not train on."""
+
+    data_hash: str
+    """Hash of those rows as the model sees them."""
+    rows: int
+    curve: tuple[ValidationPoint, ...]
+    """The base itself first."""
+    written: int
+    """The step with the lowest loss, whose weights are written."""
+    stopped: bool
+    """Whether training ended early, because the loss fell no more."""
+
+
+@record
+class Trial:
+    """One run of a sweep, over a share of the steps."""
+
+    rung: int
+    rank: int | None
+    """None where all weights are trained."""
+    learning_rate: float
+    steps: int
+    held: float
+    """The lowest validation loss, in nats per supervised token."""
+    kept: bool
+    """Whether it went on."""
+
+
+@record
+class Separated:
+    """A trial that reached the last rung of a sweep and did not win."""
+
+    rank: int | None
+    learning_rate: float
+    worse_by: Interval
+    """Nats per supervised token more than the winner has, over the same validation rows."""
+
+    @property
+    def separated(self) -> bool:
+        return self.worse_by.low > 0
+
+
+@record
+class Sweep:
+    trials: tuple[Trial, ...]
+    """Rung by rung, the best first; the first of the last rung is the winner."""
+    others: tuple[Separated, ...]
+
+    @property
+    def winner(self) -> Trial:
+        return next(trial for trial in reversed(self.trials) if trial.kept)
 
 
 @record
@@ -1015,6 +1089,9 @@ class Adapter:
     """The sha256 of the adapter that this one continues."""
     head: Head | None = None
     """None where answers are written."""
+    validation: Validation | None = None
+    replayed: int = 0
+    """Tokens of general text among `tokens`."""
 
 
 @record
@@ -1072,6 +1149,9 @@ class Tuning:
     """Nats per supervised token, or pair of a preference; first and last step."""
     head: Head | None = None
     """None where answers are written."""
+    validation: Validation | None = None
+    replayed: int = 0
+    """Tokens of general text among those seen."""
 
 
 @record

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from basewright import machine, store
 from basewright.cli.main import run
+from basewright.prove.after import general_texts
 from tests.models import tiny_llama
 from tests.walks import FILLER, KEYS, rows, write_rows
 
@@ -122,3 +125,118 @@ def test_rows_that_do_not_fit_are_refused_before_any_step(model: Path, capsys: p
     write_rows(model.parent / "rows.jsonl", [*rows(40), {"text": "far " * 600, "label": "warm"}])
     assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 70
     assert "no row is too long" in capsys.readouterr().err
+
+
+def test_validation_is_shown_and_said(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, "--epochs", "4"]
+    assert run([*arguments, "--validation-share", "0.2"]) == 0
+    shown = capsys.readouterr()
+    assert "validate every" in shown.out
+    assert "which is what is written" in shown.out
+    assert "by a hash of their text; given" in shown.err
+    assert "tokens an epoch, about" in shown.err
+    assert run(arguments) == 0
+    assert "on no rows: a pilot trains on all rows" in capsys.readouterr().err
+
+
+def test_rows_of_a_file_are_validated_on_and_never_trained_on(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (model.parent / "rows.jsonl").read_text().splitlines(keepends=True)
+    (model.parent / "others.jsonl").write_text("".join(lines[:8]))
+    assert (
+        run(
+            [
+                "tune",
+                str(model),
+                str(model.parent / "rows.jsonl"),
+                *QUICK,
+                "--validate",
+                str(model.parent / "others.jsonl"),
+            ]
+        )
+        == 70
+    )
+    assert "8 validation rows are also trained on" in capsys.readouterr().err
+    (model.parent / "rows.jsonl").write_text("".join(lines[8:]))
+    made = tune(capsys, model, "--validate", str(model.parent / "others.jsonl"))
+    found = made["record"]["validation"]
+    assert found["rows"] == 8
+    assert found["curve"][0]["step"] == 0
+    rows_of = (Path(made["folder"]) / "validation.jsonl").read_text().splitlines()
+    assert len(rows_of) == 8
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, "--patience", "2"]) == 2
+    assert "no validation rows to be patient about" in capsys.readouterr().err
+
+
+def test_rows_to_be_tested_on_are_not_validated_on(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (model.parent / "rows.jsonl").read_text().splitlines(keepends=True)
+    for name in ("test.jsonl", "watch.jsonl"):
+        (model.parent / name).write_text("".join(lines[:8]))
+    (model.parent / "rows.jsonl").write_text("".join(lines[8:]))
+    files = ["--test", str(model.parent / "test.jsonl"), "--validate", str(model.parent / "watch.jsonl")]
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, *files]) == 70
+    assert "to be tested on are validated on" in capsys.readouterr().err
+
+
+def test_general_text_is_replayed_and_counted(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = model.parent / "general.txt"
+    text.write_text("A rope of many strands holds more than one of few. " * 40)
+    replay = ("--replay", "0.2", "--replay-text", str(text))
+    made = tune(capsys, model, *replay)
+    assert made["record"]["replayed"] / made["record"]["tokens"] == pytest.approx(0.2, abs=1 / made["record"]["tokens"])
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, *replay]) == 0
+    assert "tokens of general text, 20.0% of those seen" in capsys.readouterr().out
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, "--replay", "0.1"]) == 2
+    assert "go together" in capsys.readouterr().err
+
+
+def test_h078_what_forgetting_is_measured_on_is_not_replayed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = model.parent / "general.txt"
+    text.write_text("Once more. " + general_texts()[2])
+    arguments = ["--replay", "0.2", "--replay-text", str(text)]
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK, *arguments]) == 70
+    assert "forgetting is measured on" in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_fit_is_refused_before_its_first_step(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(machine.probe(model), ram=2**20)
+    monkeypatch.setattr(machine, "probe", lambda _: small)
+    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 69
+    assert "lora needs" in capsys.readouterr().err
+    assert not list((model.parent / "runs").glob("work/adapter-*"))
+
+
+def test_a_sweep_tries_tells_and_trains_the_best(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle it goes on, and ends with the run that its winner's settings make by themselves."""
+    arguments = ["tune", str(model), str(model.parent / "rows.jsonl"), "--effort", "pilot", "--rank", "4"]
+    arguments += ["--validation-share", "0.2", "--epochs", "9", "--json", "--sweep"]
+    tuned = store.Store.make
+    made: list[str] = []
+
+    def make(self: store.Store, kind: str, *rest: Any, **more: Any) -> Any:
+        if kind == "adapter" and len(made) == 2:
+            raise KeyboardInterrupt
+        made.extend([kind] * (kind == "adapter"))
+        return tuned(self, kind, *rest, **more)
+
+    monkeypatch.setattr(store.Store, "make", make)
+    run(arguments)
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert run(arguments) == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    trials = found["sweep"]["trials"]
+    assert [trial["kept"] for trial in trials] == [True, False, False]
+    assert {trial["rank"] for trial in trials} == {4}
+    assert "validation loss" in shown.err
+    assert shown.err.count("the winner") >= 2
+    assert found["record"]["train"]["learning_rate"] == trials[0]["learning_rate"]
+    alone = [one for one in arguments if one != "--sweep"]
+    assert run([*alone, "--learning-rate", str(trials[0]["learning_rate"])]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == found["id"]
+    assert run([*arguments, "--learning-rate", "0.01"]) == 2
+    assert "nothing to sweep" in capsys.readouterr().err

@@ -23,7 +23,6 @@ from basewright.records import (
     Adapter,
     Certificate,
     Checkpoint,
-    LoraSettings,
     LoraVariant,
     Made,
     TrainSettings,
@@ -35,6 +34,8 @@ from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import tune
 from basewright.train.objectives import NextToken, Objective, Preferences
+from basewright.train.replay import General
+from tests.models import TEXTS
 from tests.train import test_heads as heads
 from tests.train.test_preferences import pairs
 from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pulled
@@ -44,7 +45,8 @@ FORKS.set_forkserver_preload(["basewright.train.tune", "tests.train.test_kills"]
 RUN = replace(SETTINGS, steps=16, save_every=2, micro_tokens=64)
 CHAIN = 10
 """Kills of one run, at most."""
-Method = Literal["lora", "dora", "pissa", "full", "dpo", "lora-head", "full-head"]
+Method = Literal["lora", "dora", "pissa", "full", "dpo", "lora-head", "full-head", "lora beside", "dpo beside"]
+"""Beside the rows: all that a run can have there, validation with early stop, an average of the weights and replay."""
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -60,23 +62,34 @@ class Work:
         self.method = method
         self.base: Made[Weights] = pulled(folder, "bfloat16")
         tokenizer = open_tokenizer(self.base.folder / "model")
-        self.objective: Objective = Preferences(pairs(tokenizer)) if method == "dpo" else NextToken(examples(tokenizer))
+        self.objective: Objective = NextToken(examples(tokenizer))
+        if method in ("dpo", "dpo beside"):
+            self.objective = Preferences(pairs(tokenizer))
         self.paper: Certificate = replace(certificate(self.base), data_hash=self.objective.identity)
         if method.endswith("-head"):
             self.objective = heads.objective(self.base)
             self.paper = heads.certificate(self.base, self.objective)
         self.train: TrainSettings = replace(RUN, precision="float32" if method.startswith("full") else "bfloat16")
-        if method == "dpo":  # a pair is longer than a row
+        if method in ("dpo", "dpo beside"):  # a pair is longer than a row
             self.train = replace(self.train, micro_tokens=96, batch_tokens=192, beta=0.1)
+        self.beside = tune.ALONE
+        if method in ("lora beside", "dpo beside"):
+            self.train = replace(self.train, validate_tokens=200, patience=2, ema=0.9, replay=0.2, learning_rate=0.05)
+            self.beside = tune.Beside(self.objective.only([0, 1]), General.of(TEXTS, tokenizer, 32, 10**6))
 
     def make(self, name: str) -> None:
         about, runs = (self.base, self.paper, self.objective, LAYOUT), Store(self.folder / name)
         if self.method.startswith("full"):
             runs.make("checkpoint", {}, Checkpoint, lambda work: tune.full(*about, self.train, work, silent))
             return
-        variant: LoraVariant = "dora" if self.method == "dora" else "pissa" if self.method == "pissa" else "lora"
-        lora: LoraSettings = replace(LORA, variant=variant)
-        runs.make("adapter", {}, Adapter, lambda work: tune.adapt(*about, lora, self.train, work, silent))
+        variant: LoraVariant = self.method if self.method in ("dora", "pissa") else "lora"
+        lora = replace(LORA, variant=variant)
+        runs.make(
+            "adapter",
+            {},
+            Adapter,
+            lambda work: tune.adapt(*about, lora, self.train, work, silent, beside=self.beside),
+        )
 
     def result(self, name: str) -> dict[str, str]:
         """Hash of every file of the one result; its record has a time in it and is left out."""

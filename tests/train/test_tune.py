@@ -194,9 +194,12 @@ def test_what_was_learned_is_kept_step_by_step(base: Made[Weights], tmp_path: Pa
     assert made.stamp.measured["tokens_per_second"] > 0
 
 
-def test_recomputing_changes_no_bit(base: Made[Weights], tmp_path: Path) -> None:
-    kept = run(base, certificate(base), tmp_path)
-    recomputed = run(base, certificate(base), tmp_path, settings=replace(SETTINGS, recompute=True))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_recomputing_changes_no_bit(tmp_path: Path, precision: Literal["float32", "bfloat16"]) -> None:
+    """So it is no part of what a run is found by."""
+    base, chosen = pulled(tmp_path, precision), replace(SETTINGS, precision=precision)
+    kept = run(base, certificate(base), tmp_path, settings=chosen)
+    recomputed = run(base, certificate(base), tmp_path, settings=replace(chosen, recompute=True))
     assert kept.record.sha256 == recomputed.record.sha256
 
 

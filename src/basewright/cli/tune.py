@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from basewright.cli import show, together
+from basewright.cli import beside, show, sweeping, together
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Options, Prepared
-    from basewright.records import Adapter, Certificate, Checkpoint, Interval, Layout, Made, Scores, Weights
+    from basewright.records import Adapter, Certificate, Checkpoint, Head, Interval, Layout, Made, Plan, Scores, Weights
     from basewright.store import Store
     from basewright.text.tokenizer import Tokenizer
     from basewright.train.effort import Derived
     from basewright.train.objectives import Objective
+    from basewright.train.sweep import Settings
+    from basewright.train.tune import Beside
 
 METHODS = ("lora", "rslora", "dora", "pissa", "full")
 EFFORTS = ("pilot", "standard", "thorough")
@@ -42,6 +45,27 @@ POSITIVE = click.IntRange(1)
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="What the frozen base is held in.")
+@click.option("--validate", type=click.Path(path_type=Path), help="Rows to validate on, instead of a share of DATA.")
+@click.option("--validation-share", type=click.FloatRange(0, 0.5, max_open=True), help="Of DATA; 0 for none.")
+@click.option(
+    "--patience", type=click.IntRange(0), help="Looks without a lower validation loss to stop after; 0: never."
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Write an average of the weights with this decay, as 0.999.",
+)
+@click.option(
+    "--replay",
+    type=click.FloatRange(0, 0.9),
+    default=0.0,
+    help="Share of general text in each step, against forgetting.",
+)
+@click.option("--replay-text", type=click.Path(path_type=Path), help="File or folder of that text.")
+@click.option(
+    "--sweep", is_flag=True, help="Try ranks and learning rates around what is not given, then train the best."
+)
 @click.option("--recompute", is_flag=True, help="Keep less for the gradient and compute it again: slower, smaller.")
 @click.option(
     "--head", is_flag=True, help="Give labels by a classification head, as an encoder always does, and not in words."
@@ -73,6 +97,10 @@ def command(
     long: Long,
     context: int | None,
     held: Path | None,
+    validate: Path | None,
+    validation_share: float | None,
+    replay_text: Path | None,
+    sweep: bool,
     runs: Path,
     as_json: bool,
     **options: Any,
@@ -91,6 +119,7 @@ def command(
     from basewright.cli.certify import columns_of
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
+    from basewright.train.tune import Beside
 
     store = together.open_store(runs)
     base = _base(model, store)
@@ -104,17 +133,32 @@ def command(
     )
     prepared = _prepared(data, wanted, tokenizer, room)
     tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)
-    certificate = _certificate(store, base, prepared, tested, room)
+    given = None if validate is None else _prepared(validate, wanted, tokenizer, room)
+    prepared, watched = beside.divided(prepared, given, validation_share, options["effort"])
+    certificate = _certificate(store, base, prepared, tested, watched, room)
     objective = _objective(prepared, tokenizer)
-    derived = _derived(base, objective, **options)
+    watch = None if watched is None else _objective(watched, tokenizer, prepared.head(tokenizer))
+    derived = _derived(base, objective, () if watch is None else watch.lengths, **options)
+    tried = sweeping.tried(derived, options["rank"], options["learning_rate"]) if sweep else []
+    derived, plan = _planned(base, objective, watch, derived, tried, store)
+    general = beside.general(derived.train, prepared, options["replay"], replay_text, tokenizer, room)
     (click.echo if not as_json else show.hint)(_table(derived))
-    made, found = _tuned(store, base, certificate, objective, _layout(prepared), derived, options["continued"])
+    show.hint(beside.planned(plan, certificate.record, general))
+    about = (store, base, certificate, objective, Beside(watch, general), _layout(prepared))
+
+    def run(settings: Derived) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
+        return _tuned(*about, settings, options["continued"])
+
+    swept = sweeping.swept(derived, tried, run, show.hint if as_json else click.echo) if sweep else None
+    derived = derived if swept is None else sweeping.winning(derived, swept)
+    made, found = run(derived)
     plain: dict[str, Any] = {
         "id": made.id,
         "folder": str(made.folder),
         "settings": derived.values,
         "record": made.record,
     }
+    plain |= {} if swept is None else {"sweep": swept}
     scores = _scores(store, made, prepared, tested) if tested and tested.pools else None
     if scores is not None:
         plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
@@ -154,11 +198,12 @@ def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> 
     return found
 
 
-def _objective(prepared: Prepared, tokenizer: Tokenizer) -> Objective:
+def _objective(prepared: Prepared, tokenizer: Tokenizer, head: Head | None = None) -> Objective:
+    """What the rows teach; `head` is that of the training rows, where these are others."""
     from basewright.data import prepare
     from basewright.train import objectives
 
-    head = prepared.head(tokenizer)
+    head = head or prepared.head(tokenizer)
     if head is not None:
         return objectives.labelled(prepared.classified, tokenizer, head)
     return objectives.of(prepared.taught, prepare.encoded(prepared.taught, tokenizer))
@@ -171,7 +216,30 @@ def _layout(prepared: Prepared) -> Layout:
     return Layout(prompt=prepared.layout.replace("{prompt}", "{text}"), separator="\n\n")
 
 
-def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: Any, **options: Any) -> Derived:
+def _planned(
+    base: Made[Weights],
+    objective: Objective,
+    held: Objective | None,
+    derived: Derived,
+    tried: Sequence[Settings],
+    store: Store,
+) -> tuple[Derived, Plan]:
+    """Settings that fit this machine, also those `tried`, and what the run needs of it. Raises `DoesNotFit`."""
+    from basewright.plan import fit
+    from basewright.train import planned, sweep
+
+    longest = max(objective.lengths + (() if held is None else held.lengths))
+    most = sweep.largest(derived, tried) if tried else derived
+    fitting, plan = planned.planned(base.record.card, most, longest, planned.here(store.root))
+    fit.prepare(plan)
+    added = fitting.values[len(derived.values) :]
+    train = replace(derived.train, recompute=fitting.train.recompute)
+    return replace(derived, train=train, values=(*derived.values, *added)), plan
+
+
+def _derived(
+    base: Made[Weights], objective: Objective, held: tuple[int, ...], *, method: Any, effort: Any, **options: Any
+) -> Derived:
     from basewright.catalog import architectures
     from basewright.errors import UsageError
     from basewright.train import adapters
@@ -194,6 +262,7 @@ def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: 
         given=Given(targets=tuple(targets.split(",")) if targets else None, **options),
         continued=None if continued is None else adapters.settings_of(_adapter_folder(continued)),
         head=isinstance(objective, Labelled),
+        held=held,
     )
 
 
@@ -203,13 +272,25 @@ def _adapter_folder(path: Path) -> Path:
 
 
 def _certificate(
-    store: Store, base: Made[Weights], prepared: Prepared, tested: Prepared | None, room: int
+    store: Store,
+    base: Made[Weights],
+    prepared: Prepared,
+    tested: Prepared | None,
+    watched: Prepared | None,
+    room: int,
 ) -> Made[Certificate]:
-    """Raises `Refused` where a check failed."""
+    """Raises `Refused` where a check failed, or rows to be tested on are validated on."""
+    from basewright.data import near
+    from basewright.errors import Refused
     from basewright.prove import certificate
     from basewright.records import Certificate
     from basewright.store import digest
 
+    if tested and watched and (twins := near.overlap(watched.rows, tested.rows)):
+        raise Refused(
+            f"{len(twins)} rows to be tested on are validated on: {twins[0].row.where} and {twins[0].first.where}",
+            fix="take them out of one of the two files",
+        )
     card = base.record.card
     made, _ = store.make(
         "certificate",
@@ -232,6 +313,7 @@ def _tuned(
     base: Made[Weights],
     certificate: Made[Certificate],
     objective: Objective,
+    more: Beside,
     layout: Layout,
     derived: Derived,
     continued: Path | None,
@@ -242,7 +324,8 @@ def _tuned(
 
     about = (base, certificate.record, objective, layout)
     lora, settings = derived.lora, derived.train
-    inputs = {"rows": certificate.record.data_hash, "lora": lora, "train": settings}
+    inputs: dict[str, Any] = {"rows": certificate.record.data_hash, "lora": lora, "beside": more.identity}
+    inputs["train"] = replace(settings, recompute=False)  # which changes no bit
     parents = (base.id, certificate.id)
     with show.progress("tune") as progress:
         if lora is None:
@@ -250,7 +333,7 @@ def _tuned(
                 "checkpoint",
                 inputs,
                 Checkpoint,
-                lambda work: tune.full(*about, settings, work, progress),
+                lambda work: tune.full(*about, settings, work, progress, beside=more),
                 parents=parents,
             )
         start = None if continued is None else _adapter_folder(continued)
@@ -261,7 +344,7 @@ def _tuned(
             "adapter",
             inputs,
             Adapter,
-            lambda work: tune.adapt(*about, lora, settings, work, progress, start),
+            lambda work: tune.adapt(*about, lora, settings, work, progress, start, more),
             parents=parents,
         )
 
@@ -346,5 +429,6 @@ def _text(made: Made[Adapter] | Made[Checkpoint], found: bool) -> str:
     return (
         f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, nats a {unit} {about.first_loss:.3f} → "
         f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}\n"
+        f"{beside.came_of_it(about, record.tokens)}"
         f"Folder    {made.folder}"
     )

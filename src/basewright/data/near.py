@@ -69,6 +69,36 @@ def overlap(train: Sequence[Row], held: Sequence[Row]) -> list[Twin]:
     return found
 
 
+def clusters(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    """Rows that `overlap` would not allow on two sides, directly or through others, under the number of their first."""
+    root: dict[int, int] = {}
+
+    def find(number: int) -> int:
+        while root[number] != number:
+            number = root[number]
+        return number
+
+    common = _common(rows)
+    owners: dict[int, int] = {}
+    index = Index()
+    numbers = {id(row): number for number, row in enumerate(rows)}
+    for number, row in enumerate(rows):
+        signals.poll()
+        sketch = index.sketch(_asked(row))
+        copied = _runs(row, common)
+        alike = {find(owners[run]) for run in copied if run in owners}
+        alike |= {find(numbers[id(one)]) for one in index.like(sketch)}
+        root[number] = min(alike, default=number)
+        for one in alike:
+            root[one] = root[number]
+        index.add(row, sketch)
+        owners.update(dict.fromkeys(copied, number))
+    found: dict[int, list[Row]] = {}
+    for number, row in enumerate(rows):
+        found.setdefault(find(number), []).append(row)
+    return found
+
+
 class Sketch(NamedTuple):
     parts: set[str]
     minhash: Any

@@ -32,6 +32,10 @@ class Packed:
     """(N,) position inside its own segment."""
     lengths: tuple[int, ...]
     """(S,) tokens of each segment."""
+    weight: float = 1.0
+    """Of its loss against that of others in the same step."""
+    replayed: bool = False
+    """Whether it is general text beside the rows."""
 
     @property
     def supervised(self) -> int:
@@ -39,7 +43,7 @@ class Packed:
         return int((self.labels != IGNORE).sum())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackedPairs(Packed):
     """Segments that are two answers to each prompt, and what the reference says of them. P pairs."""
 
@@ -123,6 +127,11 @@ class Order:
         micro = _fill([int(i) for i in order], self.lengths, self.micro_tokens)
         per_step = max(1, self.batch_tokens // self.micro_tokens)
         return [micro[i : i + per_step] for i in range(0, len(micro), per_step)]
+
+
+def in_turn(lengths: Sequence[int], micro_tokens: int) -> list[list[int]]:
+    """All segments once, without chance: the shortest first."""
+    return _fill(sorted(range(len(lengths)), key=lambda segment: lengths[segment]), lengths, micro_tokens)
 
 
 def _fill(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -23,6 +23,13 @@ RANK: dict[Effort, int] = {"pilot": 8, "standard": 16, "thorough": 32}
 HEAD_EPOCHS: dict[Effort, int] = {"pilot": 2, "standard": 4, "thorough": 8}
 HEAD_ROWS = 32
 """Rows of a batch for a head: 16 or 32, and up to 4 passes (Devlin et al. 2019, appendix A.3)."""
+SHARE: dict[Effort, float] = {"pilot": 0.0, "standard": 0.1, "thorough": 0.1}
+"""Of the rows, to validate on; a pilot is a quick look."""
+PATIENCE: dict[Effort, int] = {"pilot": 3, "standard": 3, "thorough": 4}
+HELD = (16, 1000)
+"""Validation rows that are worth their absence from training, and those that are enough: one standard error of a loss
+is then a thirtieth of the spread between rows."""
+LOOKS_AN_EPOCH = 2
 STEPS_AN_EPOCH = 32
 BATCH = (256, 16_384)
 """Tokens of the smallest and the largest batch."""
@@ -49,6 +56,9 @@ class Given:
     seed: int = 0
     recompute: bool = False
     beta: float | None = None
+    patience: int | None = None
+    ema: float = 0.0
+    replay: float = 0.0
 
 
 @record
@@ -68,6 +78,24 @@ class Derived:
     values: tuple[Value, ...]
 
 
+def warmup(steps: int) -> int:
+    return max(1, steps // 20)
+
+
+def held_share(effort: Effort, rows: int, given: float | None) -> Value:
+    """The share of the rows that is split off to validate on; a reason that starts with none is why there is none."""
+    least, most = HELD
+    share = min(SHARE[effort], most / rows)
+    why = f"effort {effort}, at most {most:,} rows"
+    if not SHARE[effort]:
+        why = "a pilot trains on all rows"
+    elif share * rows < least:
+        share, why = 0.0, f"of {rows:,} rows, fewer than {least} would be left to validate on"
+    return Value(
+        name="validation share", value=share if given is None else given, why=why if given is None else "given"
+    )
+
+
 def derive(
     method: Method,
     effort: Effort,
@@ -80,17 +108,18 @@ def derive(
     continued: LoraSettings | None = None,
     preferences: bool = False,
     head: bool = False,
+    held: tuple[int, ...] = (),
 ) -> Derived:
-    """`lengths` are the tokens of each row, `maps` the names of the model's linear maps, `stored` the precision of its
-    file, `continued` the settings of an adapter that is trained on, `preferences` whether rows say which answer is
-    better, `head` whether a head gives them classes.
+    """`lengths` are the tokens of each row, `held` those of validation rows, `maps` the names of the model's linear
+    maps, `stored` the precision of its file, `continued` the settings of an adapter that is trained on, `preferences`
+    whether rows say which answer is better, `head` whether a head gives them classes.
 
     Raises `UsageError` for a target that is no map, or a value that these rows or an adapter to continue do not take.
     """
     if given.beta is not None and not preferences:
         raise UsageError("--beta is about preferences, and these rows have none", fix="leave --beta out")
     say = _Sayer()
-    tokens, longest = sum(lengths), max(lengths)
+    tokens, longest = sum(lengths), max(lengths + held)
     lora = None if method == "full" else _lora(say, method, effort, maps, given, continued)
     beta = say("beta", given.beta, BETA, "as in DPO's paper") if preferences else None
     passes = PREFERENCE_EPOCHS if preferences else HEAD_EPOCHS if head else EPOCHS
@@ -116,15 +145,36 @@ def derive(
         batch_tokens=batch,
         micro_tokens=micro,
         learning_rate=say("learning rate", given.learning_rate, float(f"{rate:.2g}"), why),
-        warmup=say("warm-up steps", None, max(1, steps // 20), "a twentieth of the steps"),
+        warmup=say("warm-up steps", None, warmup(steps), "a twentieth of the steps"),
         weight_decay=0.0,
         clip=1.0,
         seed=given.seed,
         precision=say("precision", given.precision, *_precision(stored)),
         recompute=given.recompute,
         beta=beta,
+        **_beside(say, effort, tokens, bool(held), given),
     )
     return Derived(lora=lora, train=train, values=tuple(say.values))
+
+
+def _beside(say: _Sayer, effort: Effort, tokens: int, held: bool, given: Given) -> dict[str, Any]:
+    """What is set beside the rows themselves: validation, an average of the weights, replay."""
+    found: dict[str, Any] = {}
+    if held:
+        every = max(1, int(tokens / (1 - given.replay) / LOOKS_AN_EPOCH))
+        why = f"tokens seen, {LOOKS_AN_EPOCH} looks an epoch"
+        found["validate_tokens"] = say("validate every", None, every, why)
+        why = "looks without a lower loss, then training stops; 0: never"
+        found["patience"] = say("patience", given.patience, PATIENCE[effort], why)
+    elif given.patience is not None:
+        raise UsageError(
+            "there are no validation rows to be patient about", fix="--validate FILE, or --validation-share 0.1"
+        )
+    if given.ema:
+        found["ema"] = say("average of weights", given.ema, given.ema, "")
+    if given.replay:
+        found["replay"] = say("replay", given.replay, given.replay, "")
+    return found
 
 
 def _lora(

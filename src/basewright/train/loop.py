@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ from basewright import signals, store
 from basewright.data.pack import Packed
 from basewright.errors import Refused, StoreError
 from basewright.plain import to_plain
-from basewright.records import CurvePoint, Progress, TrainSettings
-from basewright.train import losses, ranks
+from basewright.records import CurvePoint, Progress, TrainSettings, ValidationPoint
+from basewright.train import kept, losses, ranks, watch
+from basewright.train.average import Average, Trained
 from basewright.train.meter import Meter
+from basewright.train.watch import Watched
 
 EVENTS = "events.jsonl"
 """One line a step in the scratch folder, written as it goes: what was learned, and how fast."""
-LEARNED = ("step", "tokens", "loss", "norm", *losses.TOLD)
+LEARNED = ("step", "tokens", "loss", "norm", *losses.TOLD, "replayed", "held", "trained")
 """What of an event is the same in every run of the same work."""
 Rows = Callable[[int], list[Packed]]
 """The micro-batches of a step: a pure function of the step's number."""
@@ -46,6 +48,28 @@ class State:
     first_loss: float = math.nan
     last_loss: float = math.nan
     curve: list[CurvePoint] = field(default_factory=list)
+    looks: list[ValidationPoint] = field(default_factory=list)
+    nats_since: float = 0.0
+    """Of the rows trained on since the last look, and their supervised tokens."""
+    learned_since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one optimizer step saw."""
+
+    nats: float
+    """Of its rows, summed over their supervised tokens, or pairs."""
+    supervised: int
+    norm: float
+    """Of the gradient, before clipping."""
+    tokens: int
+    told: dict[str, float]
+    """What else the loss says of a row or pair, and `replayed`: nats per token of general text."""
+
+    @property
+    def loss(self) -> float:
+        return self.nats / self.supervised
 
 
 def run(
@@ -60,13 +84,15 @@ def run(
     validate: Callable[[Any], float] | None = None,
     validate_every: int = 0,
     flops_per_token: float = 0.0,
+    watched: Watched | None = None,
 ) -> State:
     """Train the parameters of `model` that require gradients, in place, for `settings.steps` steps.
 
     `identity` is the hash of everything else the run depends on (base, data); a checkpoint of another identity is
     never resumed (H057). `validate` gives held-out bits per byte. `flops_per_token` is what a step computes for each
     token (4 for each weight of a frozen base, 6 for each that is trained), for the share of the machine's peak.
-    Raises `Refused` on a loss that is not finite, `Interrupted` after saving when asked to stop.
+    With `watched` rows the model ends as it was when their loss was lowest. Raises `Refused` on a loss that is not
+    finite, `Interrupted` after saving when asked to stop.
     """
     if not any(p.requires_grad for p in model.parameters()):
         raise Refused("no parameter would be trained", fix="correct [tune].targets: they name no module of this model")
@@ -75,48 +101,97 @@ def run(
     held = ranks.hold(model)
     trainable = {name: p for name, p in held.model.named_parameters() if p.requires_grad}
     optimizer = _optimizer(list(trainable.values()), settings)
-    key = store.digest({"settings": settings, "identity": identity})
-    state = _resume(scratch, trainable, optimizer, key)
+    average = Average(trainable, settings.ema)
+    key = store.digest({"settings": replace(settings, recompute=False), "identity": identity})  # it changes no bit
+    state = _resume(scratch, trainable, optimizer, average, key)
     held.model.train()
     meter = Meter(settings.precision, flops_per_token / team.count, settings.steps - state.step)
-    while state.step < settings.steps:
+    while True:
         if team.any(signals.requested()):
             if state.step:  # before the first step there is nothing to keep
-                _save(scratch, trainable, optimizer, state, key)
+                _save(scratch, trainable, optimizer, average, state, key)
             signals.stop()
-        nats, norm, tokens, told = _step(held, rows(state.step), loss, settings, optimizer, state.step, trainable)
-        state.step += 1
-        state.tokens += tokens
-        state.last_loss = nats
-        if state.step == 1:
-            state.first_loss = nats
-        speed = meter.step(tokens)
+        if watched and watch.due(state.looks, state.step, state.tokens, settings):
+            _look(held, watched, settings, state, scratch, trainable, average)
+            continue  # asked to stop in the middle of it, the next turn saves, and a resumed run looks again
+        if state.step >= settings.steps or watch.exhausted(state.looks, settings):
+            break
+        done = _step(held, rows(state.step), loss, settings, optimizer, state.step, trainable)
+        _count(state, done)
+        average.update(trainable, state.step)
+        speed = meter.step(done.tokens)
         if validate and (state.step % validate_every == 0 or state.step == settings.steps):
             state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=held(validate)))
             held.model.train()
         if team.first:
-            learned = {"step": state.step, "tokens": state.tokens, "loss": nats, "norm": norm} | told
+            learned = {"step": state.step, "tokens": state.tokens, "loss": done.loss, "norm": done.norm} | done.told
             store.append_event(scratch / EVENTS, learned | to_plain(speed))
         if state.step % settings.save_every == 0 and state.step < settings.steps:
-            _save(scratch, trainable, optimizer, state, key)
-        shown = "".join(f" · {name} {value:.2f}" for name, value in told.items())
-        progress(f"loss {nats:.3f}{shown} · {speed}", state.step, settings.steps)
+            _save(scratch, trainable, optimizer, average, state, key)
+        shown = "".join(f" · {name} {value:.2f}" for name, value in done.told.items())
+        progress(f"loss {done.loss:.3f}{shown}{_held(state)} · {speed}", state.step, settings.steps)
+    average.keep(trainable)
+    if lowest := watch.best(state.looks):
+        kept.load(scratch, lowest.step, trainable)
     held.give_back()
     ranks.dismiss()
     model.eval()
     return state
 
 
+def _look(
+    held: ranks.Alone | ranks.Sharded,
+    watched: Watched,
+    settings: TrainSettings,
+    state: State,
+    scratch: Path,
+    trainable: Trained,
+    average: Average,
+) -> None:
+    """Ask the validation rows; where their loss is the lowest so far, keep the weights."""
+    with average.shown(trainable), precision(settings.precision):
+        held.model.eval()
+        found = watched.loss(held)
+        held.model.train()
+        if found is None:
+            return
+        if not math.isfinite(found):
+            raise Refused(f"after step {state.step} the validation rows have loss {found}", fix="lower --learning-rate")
+        trained = state.nats_since / state.learned_since if state.learned_since else None
+        looks = [*state.looks, ValidationPoint(step=state.step, tokens=state.tokens, held=found, trained=trained)]
+        if watch.best(looks) == looks[-1]:
+            kept.keep(scratch, trainable, state.step)
+    state.looks, state.nats_since, state.learned_since = looks, 0.0, 0
+    if state.step and ranks.team().first:
+        store.append_event(scratch / EVENTS, {"step": state.step, "held": found, "trained": trained})
+
+
+def _count(state: State, done: Stepped) -> None:
+    state.step += 1
+    state.tokens += done.tokens
+    state.last_loss = done.loss
+    state.nats_since += done.nats
+    state.learned_since += done.supervised
+    if state.step == 1:
+        state.first_loss = done.loss
+
+
+def _held(state: State) -> str:
+    return f" · validation {state.looks[-1].held:.3f}" if state.looks else ""
+
+
 def write_steps(events: Path, path: Path) -> None:
     """The steps of a run, each once, with what is the same in every run of the same work."""
-    steps = {event["step"]: {name: event[name] for name in LEARNED if name in event} for event in _events(events)}
+    steps: dict[int, dict[str, Any]] = {}
+    for event in _events(events):
+        steps.setdefault(event["step"], {}).update({name: event[name] for name in LEARNED if name in event})
     lines = [json.dumps(steps[number]) + "\n" for number in sorted(steps)]
     store.write(path, "".join(lines).encode())
 
 
 def measured(events: Path) -> dict[str, float]:
     """What the last step of a run said of its speed and memory."""
-    *_, last = _events(events)
+    *_, last = (event for event in _events(events) if "loss" in event)
     return {name: value for name, value in last.items() if name not in (*LEARNED, "seconds_left")}
 
 
@@ -143,26 +218,27 @@ def _step(
     optimizer: torch.optim.Optimizer,
     step: int,
     trainable: dict[str, torch.nn.Parameter],
-) -> tuple[float, float, int, dict[str, float]]:
-    """One optimizer step. Returns nats per supervised token or pair, the gradient norm before clipping, tokens seen,
-    and what else the loss tells."""
+) -> Stepped:
+    """One optimizer step; each micro-batch counts by its weight and its supervised tokens or pairs."""
     team = ranks.team()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, settings)
-    supervised = sum(row.supervised for row in micro)
-    total, sums = 0.0, dict[str, float]()
+    weighed = sum(row.weight * row.supervised for row in micro)
+    total, general, sums = 0.0, 0.0, dict[str, float]()
     for number, row, counts in team.turns(micro, lambda row: len(row.ids)):
         _sow(settings.seed, step, number)
         with precision(settings.precision):
             nats, more = losses.told(held(loss, row))
-        (nats * counts / supervised).backward()
-        total += nats.item() * counts
+        (nats * (row.weight * counts) / weighed).backward()
+        total += nats.item() * (counts and not row.replayed)
+        general += nats.item() * (counts and row.replayed)
         for name, value in more.items():
             sums[name] = sums.get(name, 0.0) + value.item() * counts
-    total = team.sum(total)
+    total, general = team.sum(total), team.sum(general)
     sums = {name: team.sum(value) for name, value in sums.items()}
     norm = ranks.whole(torch.nn.utils.clip_grad_norm_(list(trainable.values()), settings.clip)).item()
-    if not (math.isfinite(total) and math.isfinite(norm)):
+    supervised = sum(row.supervised for row in micro if not row.replayed)
+    if not (math.isfinite(total + general) and math.isfinite(norm)):
         raise Refused(
             f"step {step + 1} has loss {total / supervised} and gradient norm {norm}: the weights were not changed",
             fix="lower the learning rate in the recipe, then run the same command again",
@@ -170,7 +246,10 @@ def _step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     told = {name: value / supervised for name, value in sums.items()}
-    return total / supervised, norm, sum(len(row.ids) for row in micro), told
+    if replayed := sum(row.supervised for row in micro if row.replayed):
+        told["replayed"] = general / replayed
+    tokens = sum(len(row.ids) for row in micro)
+    return Stepped(nats=total, supervised=supervised, norm=norm, tokens=tokens, told=told)
 
 
 def _sow(seed: int, step: int, number: int) -> None:
@@ -199,13 +278,14 @@ def _save(
     scratch: Path,
     trainable: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    average: Average,
     state: State,
     key: str,
 ) -> None:
     """The tensors whole, so that any number of processes goes on from them; written by the first."""
     tensors = {}
     for name, p in trainable.items():
-        for slot, value in {"weight": p, **optimizer.state[p]}.items():
+        for slot, value in {"weight": p, **average.slot(name), **optimizer.state[p]}.items():
             tensor = ranks.whole(value.detach()).contiguous()
             if ranks.team().first:
                 tensors[f"{slot}/{name}"] = tensor
@@ -215,41 +295,56 @@ def _save(
     half = scratch / "checkpoint.part"
     half.mkdir(exist_ok=True)
     save_file(tensors, half / "tensors.safetensors")
-    values = to_plain(
-        {
-            "step": state.step,
-            "tokens": state.tokens,
-            "first_loss": state.first_loss,
-            "last_loss": state.last_loss,
-            "curve": state.curve,
-            "key": key,
-        }
-    )
-    store.write_json(half / "state.json", values)
+    values = {each.name: getattr(state, each.name) for each in fields(state)}
+    store.write_json(half / "state.json", to_plain(values | {"key": key}))
     store.commit(half, scratch / f"step-{state.step:08d}")
-    for old in sorted(scratch.glob("step-????????"))[:-2]:
-        _remove(old)
+    folders = sorted(scratch.glob("step-????????"))
+    for old in folders[:-2]:
+        kept.remove(old)
+    kept.prune(scratch, int(folders[-2:][0].name.removeprefix("step-")))
 
 
 def _resume(
-    scratch: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, key: str
+    scratch: Path,
+    trainable: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+    key: str,
 ) -> State:
     """Load the newest whole checkpoint of this very run, or start at step 0. The first rank says which it is."""
-    whole = (path.name for path in sorted(scratch.glob("step-????????"), reverse=True) if not store.faults(path))
-    if name := ranks.team().told(next(whole, "") if ranks.team().first else ""):
-        folder = scratch / name
-        values = store.read_json(folder / "state.json")
-        if values["key"] != key:
+    if name := ranks.team().told(_newest(scratch) if ranks.team().first else ""):
+        state, of = _state(scratch / name)
+        if of != key:
             raise StoreError(
-                f"{folder.name} belongs to a run with other settings or data", fix=f"remove {scratch} and run again"
+                f"{name} belongs to a run with other settings or data", fix=f"remove {scratch} and run again"
             )
-        _load(folder / "tensors.safetensors", trainable, optimizer)
-        curve = [CurvePoint(**point) for point in values["curve"]]
-        return State(values["step"], values["tokens"], values["first_loss"], values["last_loss"], curve)
+        _load(scratch / name / "tensors.safetensors", trainable, optimizer, average)
+        return state
     return State()
 
 
-def _load(path: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+def _newest(scratch: Path) -> str:
+    """The newest whole checkpoint whose best weights are there and whole too; empty for none."""
+    for folder in sorted(scratch.glob("step-????????"), reverse=True):
+        if not store.faults(folder):
+            lowest = watch.best(_state(folder)[0].looks)
+            if lowest is None or kept.whole(scratch, lowest.step):
+                return folder.name
+    return ""
+
+
+def _state(folder: Path) -> tuple[State, str]:
+    """(the state in a checkpoint, the key of its run)."""
+    values = store.read_json(folder / "state.json")
+    key = values.pop("key")
+    values["curve"] = [CurvePoint(**point) for point in values["curve"]]
+    values["looks"] = [ValidationPoint(**point) for point in values["looks"]]
+    return State(**values), key
+
+
+def _load(
+    path: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, average: Average
+) -> None:
     """Every trainable tensor and every optimizer slot, by name; a missing or an extra one is an error (H047)."""
     with safe_open(path, framework="pt") as file, torch.no_grad():
         names = set(file.keys())
@@ -257,15 +352,12 @@ def _load(path: Path, trainable: dict[str, torch.nn.Parameter], optimizer: torch
             p.copy_(ranks.like(p, file.get_tensor(f"weight/{name}")))
             names.discard(f"weight/{name}")
             slots = {key.split("/", 1)[0] for key in names if key.endswith("/" + name)}
-            optimizer.state[p] = {slot: ranks.like(p, file.get_tensor(f"{slot}/{name}")) for slot in slots}
+            found = {slot: ranks.like(p, file.get_tensor(f"{slot}/{name}")) for slot in slots}
+            for slot, mean in average.slot(name).items():
+                mean.copy_(found.pop(slot))
+            optimizer.state[p] = found
             names -= {f"{slot}/{name}" for slot in slots}
         if names:
             raise StoreError(
                 f"the checkpoint holds {sorted(names)[0]}, which this model has not", fix=f"remove {path.parent}"
             )
-
-
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()

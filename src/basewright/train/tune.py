@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from peft import PeftModel
 from transformers import GenerationConfig
 
 from basewright import store
-from basewright.data.pack import Order, Packed
+from basewright.data.pack import Order
 from basewright.engine.classifier import Loaded
 from basewright.errors import Refused
 from basewright.records import (
@@ -28,6 +28,7 @@ from basewright.records import (
     Progress,
     TrainSettings,
     Tuning,
+    Validation,
     Weights,
 )
 from basewright.store import Work
@@ -35,10 +36,29 @@ from basewright.text import encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import adapters, loop, quick
+from basewright.train import adapters, loop, quick, watch
 from basewright.train.objectives import Labelled, NextToken, Objective
 from basewright.train.opened import anew as drawn_anew
 from basewright.train.opened import open_classifier, open_model
+from basewright.train.replay import General, Mixture
+from basewright.train.watch import Watched
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a tuning has beside its rows."""
+
+    held: Objective | None = None
+    """Rows it is validated on, every `TrainSettings.validate_tokens`."""
+    general: General | None = None
+    """Text that is replayed, a share of `TrainSettings.replay`."""
+
+    @property
+    def identity(self) -> list[str]:
+        return ["" if one is None else one.identity for one in (self.held, self.general)]
+
+
+ALONE = Beside()
 
 
 def examples(items: Sequence[Item], layout: Layout, tokenizer: Tokenizer) -> list[Encoded]:
@@ -71,6 +91,7 @@ def adapt(
     work: Work,
     progress: Progress,
     continued: Path | None = None,
+    beside: Beside = ALONE,
 ) -> Adapter:
     """Train an adapter and write it to `work.out/adapter` in peft's format; `continued` is the folder of one to start
     from.
@@ -89,7 +110,9 @@ def adapt(
     quick.quicken(model)
     parent = "" if continued is None else store.sha256_of(continued / adapters.WEIGHTS)
     identity = [base.record.commit, certificate.data_hash, lora, parent]
-    state = _run(model, objective, settings, work, progress, identity, 4.0 * base.record.card.active_parameters)
+    flops = 4.0 * base.record.card.active_parameters
+    ran = _run(model, objective, beside, settings, work, progress, identity, flops)
+    state = ran.state
     folder = work.out / "adapter"
     adapters.write(model, folder, base.record, lora, start)
     tokenizer = open_tokenizer(base.folder / "model")
@@ -110,6 +133,8 @@ def adapt(
         sha256=store.sha256_of(folder / adapters.WEIGHTS),
         parent=parent,
         head=head,
+        validation=ran.validation,
+        replayed=ran.replayed,
     )
 
 
@@ -123,6 +148,7 @@ def full(
     progress: Progress,
     *,
     anew: bool = False,
+    beside: Beside = ALONE,
 ) -> Checkpoint:
     """Train every weight, in float32, and write a model's folder to `work.out`, in the base's precision.
 
@@ -136,7 +162,8 @@ def full(
     quick.quicken(model)
     card = base.record.card
     identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full"]
-    state = _run(model, objective, settings, work, progress, identity, 6.0 * card.active_parameters)
+    ran = _run(model, objective, beside, settings, work, progress, identity, 6.0 * card.active_parameters)
+    state = ran.state
     tokenizer, made = open_tokenizer(base.folder / "model"), "anew" if anew else "tuned"
     _write_model(model, base, tokenizer, work.out, head)
     return Checkpoint(
@@ -156,6 +183,8 @@ def full(
             first_loss=state.first_loss,
             last_loss=state.last_loss,
             head=head,
+            validation=ran.validation,
+            replayed=ran.replayed,
         ),
     )
 
@@ -183,39 +212,53 @@ def _require(certificate: Certificate, base: str, data: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    state: loop.State
+    validation: Validation | None
+    replayed: int
+
+
 def _run(
     model: Any,
     objective: Objective,
+    beside: Beside,
     settings: TrainSettings,
     work: Work,
     progress: Progress,
     identity: list[Any],
     flops_per_token: float,
-) -> loop.State:
+) -> _Ran:
     """The loop over packed rows; `identity` is what the run depends on beside its settings."""
-    start = store.digest([identity, settings])
-    learned = objective.begin(model, settings, work.scratch / f"start-{start[:16]}", progress)
+    start = store.digest([identity, settings])[:16]
+    learned = objective.begin(model, settings, work.scratch / f"start-{start}", progress)
     order = Order(objective.lengths, settings.micro_tokens, settings.batch_tokens, settings.seed)
+    mixture = Mixture(learned, order, beside.general, settings)
+    watched = None
+    if beside.held is not None:
+        of = store.digest([start, beside.held.identity])[:16]
+        begun = beside.held.begin(model, settings, work.scratch / f"start-{of}", progress)
+        watched = Watched.of(begun, settings.micro_tokens)
     if settings.recompute:
         decoder = model.get_base_model() if isinstance(model, PeftModel) else model
         decoder.activation_checkpointing_enable({"use_reentrant": False})
-
-    def packed(step: int) -> list[Packed]:
-        return [learned.pack(micro) for micro in order.step(step)]
-
     state = loop.run(
         model,
-        packed,
-        learned.loss,
+        mixture.rows,
+        mixture.loss,
         settings,
         work.scratch,
         progress,
-        identity=store.digest(identity),
+        identity=store.digest([*identity, *beside.identity]),
         flops_per_token=flops_per_token,
+        watched=watched,
     )
     loop.write_steps(work.scratch / loop.EVENTS, work.out / "steps.jsonl")
+    if watched:
+        watched.write(model, work.out / watch.ROWS)
     work.measured.update(loop.measured(work.scratch / loop.EVENTS))
-    return state
+    found = watch.validation(state.looks, watched, settings) if watched else None
+    return _Ran(state, found, mixture.replayed(state.step))
 
 
 def _opened(base: Made[Weights], objective: Objective, precision: str, seed: int) -> tuple[Head | None, Loaded]:

@@ -1,0 +1,97 @@
+"""What a tuning will need, from its settings, before its first step; what does not fit is refused with what would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from basewright.errors import DoesNotFit
+from basewright.plan import asking, make
+from basewright.plan.memory import MIB, trainable
+from basewright.plan.model import Model
+from basewright.records import Ask, Machine, ModelCard, Plan, TrainSettings
+from basewright.train.effort import Derived, Value
+
+FLOAT = 4
+"""Bytes of a value of an average of weights."""
+
+
+def here(folder: Path) -> Machine:
+    """This machine with its processor alone, which is what trains."""
+    found = asking.machine_of(asking.HERE, folder)
+    return replace(found, devices=found.devices[:1])
+
+
+def planned(card: ModelCard, derived: Derived, longest: int, machine: Machine) -> tuple[Derived, Plan]:
+    """The plan of a tuning whose longest row has so many tokens, and its settings.
+
+    They recompute activations where a run fits only so. Raises `DoesNotFit`.
+    """
+    plan = _plan(card, derived, longest, machine)
+    if _fits(plan):
+        return derived, plan
+    if not derived.train.recompute:
+        smaller = _recomputing(derived, plan)
+        found = _plan(card, smaller, longest, machine)
+        if _fits(found):
+            return smaller, found
+    fix = next((said for said, one in _ways(derived, longest) if _fits(_plan(card, one, longest, machine))), None)
+    raise DoesNotFit(
+        "; ".join(plan.reasons[:1]), fix=fix or "take a smaller model or shorter rows (--long cut --context N)"
+    )
+
+
+def _plan(card: ModelCard, derived: Derived, longest: int, machine: Machine) -> Plan:
+    ask = _ask(derived, longest)
+    plan = make.make(card, machine, ask)
+    if not derived.train.ema:
+        return plan
+    room = FLOAT * trainable(Model.of(card), ask)
+    memory = replace(plan.memory, optimizer=plan.memory.optimizer + room)
+    reason = f"{ask.job} with an average of its weights needs {make.mib(memory.total)} of {make.mib(plan.budget)}"
+    return replace(plan, memory=memory, reasons=(f"{reason}; {make.largest(memory)}", *plan.reasons[1:]))
+
+
+def _ask(derived: Derived, longest: int) -> Ask:
+    train, lora = derived.train, derived.lora
+    return Ask(
+        job="full" if lora is None else "lora",
+        context=longest,
+        micro_tokens=train.micro_tokens,
+        batch=max(1, train.batch_tokens // longest),
+        precision=train.precision,
+        rank=0 if lora is None else lora.rank,
+        targets=() if lora is None else lora.targets,
+        checkpointing=train.recompute,
+        tokens=_tokens(train),
+    )
+
+
+def _tokens(train: TrainSettings) -> int:
+    """Of the whole run, at most: batches are seldom full to the last token."""
+    return int(train.steps * train.batch_tokens / (1 - train.replay))
+
+
+def _fits(plan: Plan) -> bool:
+    return plan.memory.total <= plan.budget and (plan.disk_free is None or plan.disk <= plan.disk_free)
+
+
+def _recomputing(derived: Derived, plan: Plan) -> Derived:
+    why = f"only so it fits: {plan.memory.total / MIB:,.0f} MiB without, and {plan.budget / MIB:,.0f} are free"
+    values = (*derived.values, Value(name="recompute", value="yes", why=why))
+    return replace(derived, train=replace(derived.train, recompute=True), values=values)
+
+
+def _ways(derived: Derived, longest: int) -> Iterator[tuple[str, Derived]]:
+    """Options that need less, and the settings they lead to: fewer tokens at once first, which changes no result."""
+    train = replace(derived.train, recompute=True)
+    micro = train.micro_tokens // 2
+    while micro >= longest:
+        yield f"--recompute --micro-tokens {micro}", replace(derived, train=replace(train, micro_tokens=micro))
+        micro //= 2
+    least = replace(train, micro_tokens=longest)
+    yield f"--recompute --micro-tokens {longest}", replace(derived, train=least)
+    if derived.lora is not None:
+        fewest = replace(derived.lora, rank=4, alpha=8.0)
+        yield f"--recompute --micro-tokens {longest} --rank 4", replace(derived, train=least, lora=fewest)
