@@ -99,3 +99,6 @@ def test_a_pretraining_recipe(tmp_path: Path) -> None:
     path.write_text(PRETRAIN.replace("micro_tokens = 64", "micro_tokens = 32"))
     with pytest.raises(UsageError, match="less than the context"):
         recipe.read_pretrain(path)
+    path.write_text(PRETRAIN + '\n[corpus.limits]\n"books" = 10\n')
+    with pytest.raises(UsageError, match=r"\[corpus.limits\] has books"):
+        recipe.read_pretrain(path)

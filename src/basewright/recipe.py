@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from basewright.errors import DataError, UsageError, nearest
-from basewright.records import Corpus, Decides, PretrainSettings, Source, TrainSettings
+from basewright.records import Corpus, Decides, Origin, PretrainSettings, TrainSettings
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=0.9)]
@@ -119,6 +119,12 @@ class Recipe(Section):
     ship: ShipSection = ShipSection()
 
 
+class OriginSection(Section):
+    holds: str
+    url: str
+    licence: str
+
+
 class CorpusSection(Section):
     paths: Annotated[list[str], Field(min_length=1)]
     """Files and folders; `{stdlib}` is the interpreter's own standard library."""
@@ -126,8 +132,11 @@ class CorpusSection(Section):
     exclude: list[str] = []
     held_out: Annotated[list[str], Field(min_length=1)]
     max_bytes: Positive
+    document_bytes: Positive = 2**40
+    limits: dict[str, Positive] = {}
+    """Bytes at most of some of `paths`, by the path."""
     held_out_bytes: Positive = 400_000
-    sources: list[str] = []
+    sources: list[OriginSection] = []
     sources_read_on: str = ""
 
 
@@ -152,6 +161,13 @@ class ScheduleSection(Section):
     clip: Annotated[float, Field(gt=0)] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    decay: Literal["cosine", "linear"] = "cosine"
+    decay_from: Annotated[int, Field(ge=0)] = 0
+    slow_from: Annotated[int, Field(ge=0)] = 0
+    window: Annotated[int, Field(ge=0)] = 0
+    """Tokens seen at once in the first `window_until` steps; 0 for the whole context."""
+    window_until: Annotated[int, Field(ge=0)] = 0
     save_every: Positive = 100
     validate_every: Positive = 200
 
@@ -160,6 +176,8 @@ class PretrainRecipe(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     licence: str
     languages: list[str] = ["en"]
+    cautions: list[str] = []
+    """What else whoever uses the model has to know of the corpus: sentences for its card."""
     corpus: CorpusSection
     model: ModelSection
     train: ScheduleSection
@@ -181,27 +199,36 @@ def read_pretrain(path: Path) -> PretrainSettings:
             f"{path.name}: width must be a multiple of heads, and heads of kv_heads",
             fix=f"correct [model] in {path.name}",
         )
+    for limited in corpus.limits:
+        if limited not in corpus.paths:
+            raise UsageError(
+                f"{path.name}: [corpus.limits] has {limited}; {nearest(limited, corpus.paths)}",
+                fix=f"write it as in [corpus].paths of {path.name}",
+            )
     if model.context > train.micro_tokens:
         raise UsageError(
             f"{path.name}: micro_tokens {train.micro_tokens} is less than the context", fix="raise [train].micro_tokens"
         )
-    schedule = train.model_dump(exclude={"validate_every"})
+    own = ("validate_every", "window", "window_until")
     return PretrainSettings(
         name=recipe.name,
         licence=recipe.licence,
         languages=tuple(recipe.languages),
+        cautions=tuple(recipe.cautions),
         corpus=Corpus(
             paths=tuple(corpus.paths),
             suffixes=tuple(corpus.suffixes),
             exclude=tuple(corpus.exclude),
             held_out=tuple(corpus.held_out),
             max_bytes=corpus.max_bytes,
+            document_bytes=corpus.document_bytes,
+            limits=corpus.limits,
             held_out_bytes=corpus.held_out_bytes,
-            sources=tuple(Source(url=url, read_on=corpus.sources_read_on) for url in corpus.sources),
+            sources=tuple(Origin(**one.model_dump(), read_on=corpus.sources_read_on) for one in corpus.sources),
         ),
         **model.model_dump(),
-        train=TrainSettings(**schedule),
-        validate_every=train.validate_every,
+        train=TrainSettings(**train.model_dump(exclude=set(own))),
+        **train.model_dump(include=set(own)),
     )
 
 

@@ -214,6 +214,8 @@ class ModelFacts:
     """2024-07-23, 2024-07 or 2024."""
     gated: bool | None = None
     """Whether its makers ask for a name or a promise before the download."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    """Bits per byte on held-out text, under `model`, and what other ways cost on the same text, by their names."""
     revision: str | None = None
     sibling: str | None = None
     """The instruct model made of it, or the base that it was made of."""
@@ -981,6 +983,13 @@ class TrainSettings:
     """Decay of an exponential moving average of what is trained, which is then what is written; 0: none."""
     replay: float = 0.0
     """Share of general text in the tokens of each step, and in its loss."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    decay: Literal["cosine", "linear"] = "cosine"
+    """Shape of the way from the peak to `final_learning_rate`."""
+    decay_from: int = 0
+    """Step at which that way begins, where it does not begin after the warm-up; until there the rate stays as it is."""
+    slow_from: int = 0
+    """Step from which that rate falls with the root of the steps: a run whose end is not yet known. 0 for never."""
 
 
 @record
@@ -1095,6 +1104,17 @@ class Adapter:
 
 
 @record
+class Origin:
+    """A part of a corpus: what it is, where it was taken from, and under which licence."""
+
+    holds: str
+    url: str
+    licence: str
+    read_on: str
+    """The day the licence was read, as 2026-11-25."""
+
+
+@record
 class Corpus:
     """Files and folders to learn from, those held out, and what each may be used under."""
 
@@ -1105,7 +1125,11 @@ class Corpus:
     """Read from nowhere else: what is held out is never learned from, also where it lies inside `paths`."""
     max_bytes: int
     held_out_bytes: int
-    sources: tuple[Source, ...]
+    sources: tuple[Origin, ...]
+    document_bytes: int = 2**40
+    """At most, of each document: more authors in as many bytes."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """Bytes at most of some of `paths`; the rest share `max_bytes` equally."""
 
 
 @record
@@ -1125,13 +1149,46 @@ class PretrainSettings:
     context: int
     train: TrainSettings
     validate_every: int
+    cautions: tuple[str, ...] = ()
+    """What else whoever uses the model has to know of the corpus, for its card."""
+    window: int = 0
+    """Tokens that are seen at once before step `window_until`: short windows cost less attention. 0 for the context."""
+    window_until: int = 0
 
 
 @record
-class CurvePoint:
+class HeldOut:
+    """What a model can do on held-out text."""
+
+    bits_per_byte: float
+    cloze: float | None = None
+    """Share of held-out sentences whose last word is what the model would have written."""
+    copied: float | None = None
+    """Mean probability of the tokens of a random sequence when it comes a second time: learning from a context alone,
+    without which examples in a prompt cannot help (Olsson et al. 2022, arXiv:2209.11895)."""
+
+
+@record
+class CurvePoint(HeldOut):
     step: int
     tokens: int
-    bits_per_byte: float
+
+
+@record
+class Memorisation:
+    """How much of what it learned a model gives back word for word, beside text that it never saw."""
+
+    windows: int
+    """Of learned and of held-out text, that many each."""
+    prompt: int
+    """Tokens that are shown; the tokens behind them are to be written, greedily."""
+    continued: int
+    learned: float
+    """Share of the windows whose `continued` tokens all come back."""
+    held_out: float
+    learned_nats: float
+    """Per token of the windows."""
+    held_out_nats: float
 
 
 @record
@@ -1171,6 +1228,9 @@ class Checkpoint:
     curve: tuple[CurvePoint, ...] = ()
     baselines: dict[str, float] = field(default_factory=dict)
     """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
+    held_out: HeldOut | None = None
+    """Of the weights as they are written, after rounding; the curve is of those in training."""
+    memorisation: Memorisation | None = None
     tuning: Tuning | None = None
 
 

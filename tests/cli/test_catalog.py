@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -30,6 +31,18 @@ def test_filters_and_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row.split()[0] for row in rows] == ["foundling-prose", "foundling-code"]
     _, *rows = lines(capsys, "--licence", "MIT", "--max-size", "200M", "--kind", "decoder")
     assert "gpt2" in [row.split()[0] for row in rows]
+
+
+def test_a_familys_table_has_what_each_scores_beside_other_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = lines(capsys, "--family", "foundling", "--kind", "decoder")
+    assert re.split(r"  +", head)[8:] == ["model", "5-gram", "xz -6 of each", "xz -6 of all", "uniform"]
+    for row in rows:
+        cells = re.split(r"  +", row)
+        known = cards.named(cells[0])
+        assert known is not None
+        assert [float(cell) for cell in cells[8:]] == [pytest.approx(x, abs=5e-4) for x in known.held_out.values()]
+        assert f"xz -6 of all {cells[11]}" in "\n".join(lines(capsys, cells[0]))
+    assert "uniform" not in lines(capsys)[0]
 
 
 def test_the_page_has_duties_and_the_source_of_each_fact(capsys: pytest.CaptureFixture[str]) -> None:

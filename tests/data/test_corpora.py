@@ -56,3 +56,13 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         list(documents(tmp_path))
     with pytest.raises(DataError, match="does not exist"):
         list(documents(tmp_path / "none"))
+
+
+def test_of_json_the_texts_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        '{"Area": {"text": "<b>small</b>", "note": ["one", "two"]}, "rank": 3, "empty": ""}'
+    )
+    assert list(documents(tmp_path / "a.json")) == ["Area: small\nnote: one\nnote: two"]
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"a\.json cannot be read"):
+        list(documents(tmp_path / "a.json"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basewright.data.pack import IGNORE, Order, pack
+from basewright.data.pack import IGNORE, Order, pack, windowed
 from basewright.errors import DataError
 from basewright.text.encode import Encoded
 
@@ -18,6 +18,15 @@ def test_labels_are_the_next_id_of_the_same_row() -> None:
     assert row.labels.tolist() == [2, 3, IGNORE, 5, IGNORE]
     assert row.positions.tolist() == [0, 1, 2, 0, 1]
     assert (row.lengths, row.supervised) == ((3, 2), 3)
+
+
+def test_windows_cut_what_is_seen_and_nothing_that_is_learned() -> None:
+    row = pack([Encoded(tuple(range(5)), (True,) * 5), Encoded((7, 8), (True, True))])
+    cut = windowed(row, 2)
+    assert cut.lengths == (2, 2, 1, 2)
+    assert cut.positions.tolist() == [0, 1, 0, 1, 0, 0, 1]
+    assert cut.ids.tolist() == row.ids.tolist()
+    assert cut.labels.tolist() == row.labels.tolist()
 
 
 lengths = st.lists(st.integers(1, 50), min_size=1, max_size=60).map(tuple)

@@ -248,3 +248,15 @@ def test_the_schedule_by_hand() -> None:
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[6] == pytest.approx(0.5)
     assert 0 < rates[9] < 0.05
+
+
+def test_a_schedule_whose_end_is_decided_late() -> None:
+    chosen = settings(steps=100, warmup=2, learning_rate=1.0, slow_from=4, decay_from=64, decay="linear")
+    rates = [loop.learning_rate(step, chosen) for step in range(100)]
+    assert rates[:5] == [0.5, 1.0, 1.0, 1.0, 1.0]
+    assert rates[16] == pytest.approx(0.5)
+    assert rates[64] == pytest.approx(0.25)
+    assert rates[82] == pytest.approx(0.125)
+    assert rates[99] == pytest.approx(0.25 / 36)
+    later = settings(steps=900, warmup=2, learning_rate=1.0, slow_from=4, decay_from=800, decay="linear")
+    assert [loop.learning_rate(step, later) for step in range(64)] == rates[:64]

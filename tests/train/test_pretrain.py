@@ -65,8 +65,16 @@ def test_it_learns_and_is_a_model_like_any_other(corpus: Path) -> None:
     assert "".join(piece.text for piece in lm.generate("The ship", Sampling(max_tokens=5)))
 
 
-def test_p1_interrupted_and_resumed_it_is_the_same_model(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = make(corpus, "whole")
+MUON = replace(
+    SETTINGS, window=16, window_until=20, train=replace(SETTINGS.train, optimizer="muon", decay="linear", decay_from=10)
+)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, MUON], ids=["adamw", "muon"])
+def test_p1_interrupted_and_resumed_it_is_the_same_model(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, settings: PretrainSettings
+) -> None:
+    whole = make(corpus, "whole", settings)
     real = pack.pack
     calls = 0
 
@@ -83,8 +91,8 @@ def test_p1_interrupted_and_resumed_it_is_the_same_model(corpus: Path, monkeypat
     monkeypatch.setattr("basewright.train.pretrain.pack", sometimes)
     for _ in range(3):
         with pytest.raises(Killed):
-            make(corpus, "cut")
-    cut = make(corpus, "cut")
+            make(corpus, "cut", settings)
+    cut = make(corpus, "cut", settings)
     assert cut.record == whole.record
     assert store.sha256_of(cut.folder / "model.safetensors") == store.sha256_of(whole.folder / "model.safetensors")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -65,6 +65,7 @@ def command(
     basewright catalog --licence apache-2.0 --max-size 8B --sort size
     basewright catalog --fits --job lora --machine rtx-4090
     basewright catalog llama-3.1-8b
+    basewright catalog --family foundling     with what each scores on held-out text
     """
     from basewright.catalog import query
     from basewright.catalog.query import Filter
@@ -89,6 +90,8 @@ def command(
     shown = [one for one in entries if not fits or (one.facts.id in rooms and rooms[one.facts.id].fits)]
     plain = [{"facts": one.facts, "card": one.card, "room": rooms.get(one.facts.id)} for one in shown]
     show.result(_table(shown, rooms), plain, as_json)
+    if _measures(shown):
+        show.hint("\nBits per byte of each one's own held-out text, the model's beside other ways: lower is better")
     left = f"; {len(entries) - len(shown)} more do not fit, or too little is known of them" if fits else ""
     show.hint(
         f"\n{len(shown)} models{left}\nNext      basewright catalog NAME      what it needs, and its licence's duties"
@@ -131,10 +134,26 @@ def _entry(name: str, online: bool) -> Entry:
 def _table(entries: Sequence[Entry], rooms: Mapping[str, Room]) -> str:
     head: tuple[str, ...] = ("name", "kind", "size", "context", "trained on", "licence", "released", "asks first")
     rows = [_row(one) for one in entries]
+    if measured := _measures(entries):
+        head = (*head, *measured)
+        rows = [(*row, *_held_out(one, measured)) for row, one in zip(rows, entries, strict=True)]
     if rooms:
         head = (*head, "needs")
         rows = [(*row, show.size(rooms[one.facts.id].need)) for row, one in zip(rows, entries, strict=True)]
     return show.table(rows, head)
+
+
+def _measures(entries: Sequence[Entry]) -> list[str]:
+    """What is measured on held-out text, where that is known of every decoder in the list: of a family, not of all."""
+    if not all(one.facts.held_out for one in entries if one.facts.kind == "decoder"):
+        return []
+    return list(dict.fromkeys(name for one in entries for name in one.facts.held_out))
+
+
+def _held_out(one: Entry, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        value = one.facts.held_out.get(name)
+        yield show.UNKNOWN if value is None else f"{value:.3f}"
 
 
 def _row(one: Entry) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ def _facts(one: Entry) -> Iterator[tuple[str, str]]:
     yield "Trained on", f"{seen}; languages: {', '.join(known.languages) or show.UNKNOWN}"
     asks = {None: show.UNKNOWN, True: "yes: its makers ask for a name or a promise", False: "no"}[known.gated]
     yield "Released", f"{known.released or show.UNKNOWN}; gated: {asks}"
+    if known.held_out:
+        yield "Held out", f"bits per byte: {', '.join(f'{name} {value:.3f}' for name, value in known.held_out.items())}"
     if known.sibling:
         yield "Sibling", f"{known.sibling} ({'instruct' if known.nature == 'base' else 'base'})"
     for at, text in enumerate(_licence(known.licence)):

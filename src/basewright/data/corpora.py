@@ -5,17 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from basewright.errors import DataError
 
 TEXT = (".txt", ".md", ".rst", ".py", ".text")
 LINES = (".jsonl",)
 ARCHIVES = (".tar", ".tar.gz", ".tar.xz", ".tgz")
+TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+BROKEN = (OSError, EOFError, ValueError, KeyError, RecursionError, lzma.LZMAError, zlib.error, tarfile.TarError)
 MAX_DOCUMENT = 64 * 2**20
 MAX_ARCHIVE = 4 * 2**30
 
@@ -36,7 +39,7 @@ def documents(path: Path, suffixes: tuple[str, ...] = TEXT, exclude: Collection[
         return
     try:
         yield from _file(path, suffixes)
-    except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError, zlib.error, tarfile.TarError) as error:
+    except BROKEN as error:
         raise DataError(f"{path.name} cannot be read: {error}", fix="repair or remove that file") from error
 
 
@@ -52,7 +55,7 @@ def _file(path: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
                 if line.strip():
                     yield str(json.loads(line)["text"])
         else:
-            yield file.read(MAX_DOCUMENT).decode("utf-8")
+            yield _text(plain, file.read(MAX_DOCUMENT))
 
 
 def _open(path: Path) -> BinaryIO:
@@ -75,4 +78,21 @@ def _archive(path: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
                 raise ValueError(f"{member.name} is larger than {MAX_DOCUMENT} bytes, or the archive too large")
             file = archive.extractfile(member)
             if file is not None:
-                yield file.read().decode("utf-8")
+                yield _text(member.name, file.read())
+
+
+def _text(name: str, raw: bytes) -> str:
+    """Of JSON, what people would read in it: each text on a line, behind its name and without tags."""
+    text = raw.decode("utf-8")
+    return "\n".join(_lines(json.loads(text), "")) if name.endswith(".json") else text
+
+
+def _lines(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _lines(inner, name if key == "text" else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _lines(inner, name)
+    elif isinstance(value, str) and value.strip():
+        yield f"{name}: {TAG.sub('', value)}".removeprefix(": ")

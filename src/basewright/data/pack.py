@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,13 @@ def joined(rows: Sequence[Packed]) -> Packed:
     )
 
 
+def windowed(row: Packed, window: int) -> Packed:
+    """The same tokens to predict, each from at most `window` tokens: segments are cut, their labels stay."""
+    lengths = tuple(min(window, length - begin) for length in row.lengths for begin in range(0, length, window))
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    return Packed(ids=row.ids, labels=row.labels, positions=positions, lengths=lengths)
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """Which segments each optimizer step sees. Holds no position: step k is computed, never continued to."""
@@ -123,10 +131,16 @@ class Order:
 
     def epoch(self, epoch: int) -> list[list[list[int]]]:
         """All steps of one epoch; every segment is seen exactly once in it."""
-        order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(len(self.lengths))
-        micro = _fill([int(i) for i in order], self.lengths, self.micro_tokens)
-        per_step = max(1, self.batch_tokens // self.micro_tokens)
-        return [micro[i : i + per_step] for i in range(0, len(micro), per_step)]
+        return _epoch(self, epoch)
+
+
+@lru_cache(maxsize=2)
+def _epoch(order: Order, epoch: int) -> list[list[list[int]]]:
+    """Kept, because each step asks for it again."""
+    shuffled = np.random.Generator(np.random.Philox(key=[order.seed, epoch])).permutation(len(order.lengths))
+    micro = _fill([int(i) for i in shuffled], order.lengths, order.micro_tokens)
+    per_step = max(1, order.batch_tokens // order.micro_tokens)
+    return [micro[i : i + per_step] for i in range(0, len(micro), per_step)]
 
 
 def in_turn(lengths: Sequence[int], micro_tokens: int) -> list[list[int]]:

@@ -24,8 +24,8 @@ from basewright import signals, store
 from basewright.data.pack import Packed
 from basewright.errors import Refused, StoreError
 from basewright.plain import to_plain
-from basewright.records import CurvePoint, Progress, TrainSettings, ValidationPoint
-from basewright.train import kept, losses, ranks, watch
+from basewright.records import CurvePoint, HeldOut, Progress, TrainSettings, ValidationPoint
+from basewright.train import kept, losses, optimizers, ranks, watch
 from basewright.train.average import Average, Trained
 from basewright.train.meter import Meter
 from basewright.train.watch import Watched
@@ -81,7 +81,7 @@ def run(
     progress: Progress,
     *,
     identity: str,
-    validate: Callable[[Any], float] | None = None,
+    validate: Callable[[Any], HeldOut] | None = None,
     validate_every: int = 0,
     flops_per_token: float = 0.0,
     watched: Watched | None = None,
@@ -89,7 +89,7 @@ def run(
     """Train the parameters of `model` that require gradients, in place, for `settings.steps` steps.
 
     `identity` is the hash of everything else the run depends on (base, data); a checkpoint of another identity is
-    never resumed (H057). `validate` gives held-out bits per byte. `flops_per_token` is what a step computes for each
+    never resumed (H057). `validate` measures on held-out text. `flops_per_token` is what a step computes for each
     token (4 for each weight of a frozen base, 6 for each that is trained), for the share of the machine's peak.
     With `watched` rows the model ends as it was when their loss was lowest. Raises `Refused` on a loss that is not
     finite, `Interrupted` after saving when asked to stop.
@@ -100,7 +100,7 @@ def run(
     ranks.call(scratch)
     held = ranks.hold(model)
     trainable = {name: p for name, p in held.model.named_parameters() if p.requires_grad}
-    optimizer = _optimizer(list(trainable.values()), settings)
+    optimizer = optimizers.of(held.model, settings)
     average = Average(trainable, settings.ema)
     key = store.digest({"settings": replace(settings, recompute=False), "identity": identity})  # it changes no bit
     state = _resume(scratch, trainable, optimizer, average, key)
@@ -121,7 +121,7 @@ def run(
         average.update(trainable, state.step)
         speed = meter.step(done.tokens)
         if validate and (state.step % validate_every == 0 or state.step == settings.steps):
-            state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, bits_per_byte=held(validate)))
+            state.curve.append(CurvePoint(step=state.step, tokens=state.tokens, **to_plain(held(validate))))
             held.model.train()
         if team.first:
             learned = {"step": state.step, "tokens": state.tokens, "loss": done.loss, "norm": done.norm} | done.told
@@ -202,12 +202,19 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up, then a cosine from the peak to `final_learning_rate`."""
+    """Linear warm-up, the peak until `decay_from`, then a cosine or a straight line to `final_learning_rate`.
+
+    From `slow_from` on the peak falls with the root of the steps (Zhai et al. 2022, arXiv:2106.04560, section 3.5).
+    """
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    floor = settings.final_learning_rate
-    return floor + (settings.learning_rate - floor) * (1 + math.cos(math.pi * done)) / 2
+    begin = max(settings.warmup, settings.decay_from)
+    done = max(0, step - begin) / max(1, settings.steps - begin)
+    left = 1 - done if settings.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
+    peak = settings.learning_rate
+    if 0 < settings.slow_from < (reached := min(step, begin)):
+        peak *= math.sqrt(settings.slow_from / reached)
+    return settings.final_learning_rate + (peak - settings.final_learning_rate) * left
 
 
 def _step(
@@ -260,15 +267,6 @@ def _sow(seed: int, step: int, number: int) -> None:
 def precision(name: str) -> Any:
     """Autocast for `bfloat16` (weights and optimizer stay float32), nothing for `float32`."""
     return torch.autocast("cpu", dtype=torch.bfloat16) if name == "bfloat16" else nullcontext()
-
-
-def _optimizer(parameters: list[torch.nn.Parameter], settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW; no weight decay on vectors (norms), as in GPT-3."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, betas=settings.betas)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

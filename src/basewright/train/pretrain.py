@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import lzma
-import math
+import copy
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,23 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from basewright import store
 from basewright.catalog.architectures import shape_of
 from basewright.data.corpora import documents
-from basewright.data.pack import Order, Packed, pack
-from basewright.engine.torch_lm import TorchLM
+from basewright.data.pack import Order, Packed, pack, windowed
+from basewright.engine.torch_lm import TorchLM, open_lm
 from basewright.errors import DataError
 from basewright.records import (
     Checkpoint,
+    Corpus,
+    HeldOut,
     ModelCard,
     PretrainSettings,
     Progress,
+    Source,
 )
 from basewright.store import Work
 from basewright.text import encode
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import attention, loop, losses
+from basewright.train import attention, baselines, heldout, loop, losses, memorised, pretrained_card, quick
 
 END = "<|endoftext|>"
 PAD = "<|pad|>"
@@ -44,26 +47,20 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
     `root` is what relative corpus paths start from. Resumes from `work.scratch` after a kill.
     """
     corpus_of = settings.corpus
-    texts = _read(
-        corpus_of.paths, corpus_of.exclude + corpus_of.held_out, corpus_of.max_bytes, corpus_of.suffixes, root
-    )
-    held = _read(corpus_of.held_out, (), corpus_of.held_out_bytes, corpus_of.suffixes, root)
+    texts, held = learned(corpus_of, root), held_out(corpus_of, root)
     _train_tokenizer(texts, settings.vocabulary, settings.context, work.scratch)
     tokenizer = open_tokenizer(work.scratch)
     corpus = _tokenize(texts, tokenizer, settings.context, work.scratch, progress)
     order = Order(corpus.lengths, settings.train.micro_tokens, settings.train.batch_tokens, settings.train.seed)
     model = _new_model(settings, tokenizer)
-    held_bytes = sum(len(text.encode()) for text in held)
 
     def rows(step: int) -> list[Packed]:
-        return [pack([corpus.example(i) for i in micro]) for micro in order.step(step)]
+        whole = [pack([corpus.example(i) for i in micro]) for micro in order.step(step)]
+        return [windowed(row, settings.window) for row in whole] if step < settings.window_until else whole
 
-    def validate(trained: Any) -> float:
+    def validate(trained: Any) -> HeldOut:
         with loop.precision(settings.train.precision):
-            scored = TorchLM(name=settings.name, model=_plain_attention(trained.eval()), tokenizer=tokenizer)
-            nats = -sum(one.nats for one in scored.rolling(held))
-        trained.set_attn_implementation(attention.NAME)
-        return nats / math.log(2) / held_bytes
+            return heldout.measure(TorchLM(name=settings.name, model=_plain(trained), tokenizer=tokenizer), held)
 
     state = loop.run(
         model,
@@ -75,10 +72,13 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
         identity=store.digest({"settings": settings, "corpus": corpus.digest}),
         validate=validate,
         validate_every=settings.validate_every,
+        flops_per_token=6.0 * sum(p.numel() for p in model.parameters()),
     )
     _write(model, work)
+    lm = open_lm(work.out, settings.name)
+    held_ids = [encode.document(tokenizer, text) for text in held]
     parameters = sum(p.numel() for p in model.parameters())
-    return Checkpoint(
+    made = Checkpoint(
         name=settings.name,
         card=_card(settings, tokenizer.size, parameters, state.tokens),
         train=settings.train,
@@ -89,9 +89,20 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
         tokens=state.tokens,
         flops=6.0 * parameters * state.tokens,
         curve=tuple(state.curve),
-        baselines=_baselines(held),
+        baselines=baselines.all_of(held, held_ids, corpus.ids, tokenizer.size),
+        held_out=heldout.measure(lm, held),
+        memorisation=memorised.measure(lm, _seen(corpus, order, settings.train.steps), held_ids),
         sha256=store.sha256_of(work.out / "model.safetensors"),
     )
+    store.write(work.out / "README.md", pretrained_card.page(made, settings).encode())
+    return made
+
+
+def _seen(corpus: _Corpus, order: Order, steps: int) -> list[tuple[int, ...]]:
+    """Segments that were learned from, of steps spread evenly over the run."""
+    spread = np.linspace(0, steps - 1, min(steps, memorised.WINDOWS)).astype(int)
+    segments = {order.step(int(step))[0][0] for step in spread}
+    return [corpus.example(segment).ids for segment in sorted(segments)]
 
 
 def fingerprint(settings: PretrainSettings, root: Path) -> str:
@@ -107,20 +118,27 @@ def fingerprint(settings: PretrainSettings, root: Path) -> str:
 # --- corpus ---------------------------------------------------------------------------------------
 
 
-def _read(
-    paths: tuple[str, ...], exclude: tuple[str, ...], limit: int, suffixes: tuple[str, ...], root: Path
-) -> list[str]:
-    """Documents up to `limit` bytes, the same share of each path, so that no source crowds out another."""
+def learned(corpus: Corpus, root: Path) -> list[str]:
+    """Documents up to `max_bytes`, the same share of each path, so that no source crowds out another."""
+    shares = {path: corpus.limits.get(path, corpus.max_bytes // len(corpus.paths)) for path in corpus.paths}
+    return _read(shares, corpus.exclude + corpus.held_out, corpus, root)
+
+
+def held_out(corpus: Corpus, root: Path) -> list[str]:
+    shares = {path: corpus.held_out_bytes // len(corpus.held_out) for path in corpus.held_out}
+    return _read(shares, (), replace(corpus, document_bytes=corpus.held_out_bytes), root)
+
+
+def _read(shares: dict[str, int], exclude: tuple[str, ...], corpus: Corpus, root: Path) -> list[str]:
     texts: list[str] = []
     left_out = {_place(path, root) for path in exclude}
-    for path in paths:
-        left = limit // len(paths)
-        for text in documents(_place(path, root), suffixes, left_out):
+    for path, left in shares.items():
+        for text in documents(_place(path, root), corpus.suffixes, left_out):
             if left <= 0:
                 break
             if text.strip():
-                texts.append(text[:left])
-                left -= len(text.encode())
+                texts.append(text[: min(left, corpus.document_bytes)])
+                left -= len(texts[-1].encode())
     if not texts:
         raise DataError("the corpus holds no document", fix="correct [corpus].paths and [corpus].suffixes")
     return texts
@@ -163,12 +181,6 @@ def _tokenize(texts: list[str], tokenizer: Tokenizer, context: int, scratch: Pat
         progress("documents tokenized", done + 1, len(texts))
     np.save(path, np.concatenate(every))
     return _Corpus(np.load(path, mmap_mode="r"), np.array(starts), tuple(lengths))
-
-
-def _baselines(held: list[str]) -> dict[str, float]:
-    """Bits per byte that need no model: uniform bytes, and `xz -6` over the held-out text in one piece."""
-    whole = "".join(held).encode()
-    return {"uniform": 8.0, "xz -6": 8 * len(lzma.compress(whole, preset=6)) / len(whole)}
 
 
 # --- tokenizer and model --------------------------------------------------------------------------
@@ -220,17 +232,31 @@ def _new_model(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
     )
     torch.manual_seed(settings.train.seed)
     model = LlamaForCausalLM(config).float()
+    _start_as_nothing(model)
     model.set_attn_implementation(attention.NAME)
+    quick.quicken(model)
     return model
 
 
-def _plain_attention(model: Any) -> Any:
-    model.set_attn_implementation("sdpa")
-    return model
+@torch.no_grad()
+def _start_as_nothing(model: Any) -> None:
+    """Each layer adds zero at first: gradients flow past it, and it learns from what the embedding says alone."""
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+
+
+def _plain(model: Any) -> Any:
+    """The same weights in a model that runs as anyone's does."""
+    plain: Any = LlamaForCausalLM(copy.deepcopy(model.config))
+    plain.load_state_dict(model.state_dict(), assign=True)
+    plain.tie_weights()  # `assign` makes two of one matrix
+    plain.set_attn_implementation("sdpa")
+    return plain.eval()
 
 
 def _write(model: Any, work: Work) -> None:
-    _plain_attention(model).to(torch.bfloat16).save_pretrained(work.out)
+    _plain(model).to(torch.bfloat16).save_pretrained(work.out)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (work.out / name).write_bytes((work.scratch / name).read_bytes())
     (work.out / "events.jsonl").write_bytes((work.scratch / "events.jsonl").read_bytes())
@@ -265,6 +291,6 @@ def _card(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: 
         context=settings.context,
         languages=settings.languages,
         tokens_seen=tokens,
-        sources=settings.corpus.sources,
+        sources=tuple(Source(url=one.url, read_on=one.read_on, words=one.licence) for one in settings.corpus.sources),
         curated=False,
     )
