@@ -141,11 +141,13 @@ class CorpusSection(Section):
 
 
 class ModelSection(Section):
+    kind: Literal["decoder", "encoder"] = "decoder"
     vocabulary: Annotated[int, Field(ge=300, le=2**17)]
     layers: Positive
     width: Positive
     heads: Positive
-    kv_heads: Positive
+    kv_heads: Positive | None = None
+    """As many as heads, if not stated; an encoder has no fewer."""
     feed_forward: Positive
     context: Positive
 
@@ -160,6 +162,8 @@ class ScheduleSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     clip: Annotated[float, Field(gt=0)] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
+    masked: Share = 0.3
+    """Of an encoder's tokens, those to be foreseen."""
     precision: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adamw", "muon"] = "adamw"
     decay: Literal["cosine", "linear"] = "cosine"
@@ -194,9 +198,10 @@ def read_pretrain(path: Path) -> PretrainSettings:
     """Load a pretraining recipe. Raises like `read`, and for a shape that cannot be."""
     recipe = parse(path, PretrainRecipe)
     model, train, corpus = recipe.model, recipe.train, recipe.corpus
-    if model.width % model.heads or model.heads % model.kv_heads:
+    encoder, kv_heads = model.kind == "encoder", model.kv_heads or model.heads
+    if model.width % model.heads or model.heads % kv_heads or (encoder and kv_heads != model.heads):
         raise UsageError(
-            f"{path.name}: width must be a multiple of heads, and heads of kv_heads",
+            f"{path.name}: width must be a multiple of heads, and heads of kv_heads (of an encoder, as many)",
             fix=f"correct [model] in {path.name}",
         )
     for limited in corpus.limits:
@@ -226,8 +231,9 @@ def read_pretrain(path: Path) -> PretrainSettings:
             held_out_bytes=corpus.held_out_bytes,
             sources=tuple(Origin(**one.model_dump(), read_on=corpus.sources_read_on) for one in corpus.sources),
         ),
-        **model.model_dump(),
-        train=TrainSettings(**train.model_dump(exclude=set(own))),
+        **model.model_dump() | {"kv_heads": kv_heads},
+        masked=train.masked if encoder else 0.0,
+        train=TrainSettings(**train.model_dump(exclude={*own, "masked"})),
         **train.model_dump(include=set(own)),
     )
 

@@ -1134,7 +1134,7 @@ class Corpus:
 
 @record
 class PretrainSettings:
-    """A decoder of the Llama family, made from scratch."""
+    """A decoder of the Llama family, or an encoder of ModernBERT's, made from scratch."""
 
     name: str
     licence: str
@@ -1149,6 +1149,9 @@ class PretrainSettings:
     context: int
     train: TrainSettings
     validate_every: int
+    kind: Literal["decoder", "encoder"] = "decoder"
+    masked: float = 0.0
+    """Share of an encoder's tokens that are to be foreseen."""
     cautions: tuple[str, ...] = ()
     """What else whoever uses the model has to know of the corpus, for its card."""
     window: int = 0
@@ -1160,12 +1163,17 @@ class PretrainSettings:
 class HeldOut:
     """What a model can do on held-out text."""
 
-    bits_per_byte: float
+    bits_per_byte: float | None = None
+    """Of a decoder, as are the two below."""
     cloze: float | None = None
     """Share of held-out sentences whose last word is what the model would have written."""
     copied: float | None = None
     """Mean probability of the tokens of a random sequence when it comes a second time: learning from a context alone,
     without which examples in a prompt cannot help (Olsson et al. 2022, arXiv:2209.11895)."""
+    masked: float | None = None
+    """Nats per hidden token of an encoder, which sees both sides of it: not to be compared with bits per byte."""
+    foreseen: float | None = None
+    """Share of those tokens that it holds likeliest."""
 
 
 @record
@@ -1227,7 +1235,8 @@ class Checkpoint:
     corpus_tokens: int = 0
     curve: tuple[CurvePoint, ...] = ()
     baselines: dict[str, float] = field(default_factory=dict)
-    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text."""
+    """Bits per byte of uniform bytes, `xz -6` and others on the same held-out text; of an encoder, nats per hidden
+    token."""
     held_out: HeldOut | None = None
     """Of the weights as they are written, after rounding; the curve is of those in training."""
     memorisation: Memorisation | None = None

@@ -99,6 +99,21 @@ def test_old_files_without_the_models_own_name_before_their_tensors_are_taken(tm
     assert [answer for _, answer in torch_lm.open_lm(folder, "old").score([Pair((5, 6, 7), (8, 9))])] == told
 
 
+def test_old_berts_with_other_names_of_norms_and_a_guess_about_sentences_are_taken(tmp_path: Path) -> None:
+    """As bert-base-uncased lies on its hub."""
+    folder = made(tmp_path / "model", "bert")
+    ids = torch.arange(5, 25)[None]
+    told = torch_lm.load_model(folder)(ids).logits
+    names = {
+        name: name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta") for name in stored(folder)
+    }
+    extra = {"bert.pooler.dense.weight": (32, 32), "bert.pooler.dense.bias": (32,), "cls.seq_relationship.bias": (2,)}
+    held = {names[name]: tensor for name, tensor in stored(folder).items()}
+    store(folder, held | {name: torch.ones(shape) for name, shape in extra.items()})
+    airlock.inspect(folder)
+    assert torch.equal(torch_lm.load_model(folder)(ids).logits, told)
+
+
 @pytest.mark.parametrize("name", RUN)
 def test_no_family_takes_a_file_that_lacks_a_tensor_or_holds_another(name: str, tmp_path: Path) -> None:
     folder = made(tmp_path / "model", name)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from basewright.data.pack import IGNORE, Packed, joined, segment
 from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
-from basewright.train import losses
+from basewright.train import losses, quick
 from basewright.train.opened import open_model
 from tests.hub.test_families import ENCODERS, made
 
@@ -81,6 +81,17 @@ def test_h070_another_neighbour_changes_nothing(pair: tuple[Any, Any], lengths: 
     with torch.no_grad():
         one, other = (losses.hidden(model, joined([first, *around]))[0][: lengths[0]] for around in (rest, others))
     assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_h070_gradients_written_out_are_those_of_the_plain_model(tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", "modernbert", **WINDOW)
+    ours, plain = open_model(folder), load_model(folder)
+    quick.quicken(ours)
+    segments = rows([9, 9, 23, 40], 5)
+    losses.masked(ours, joined(segments)).backward()
+    torch.stack([plain_loss(plain, row) for row in segments]).sum().backward()
+    theirs = gradient(plain)
+    assert (gradient(ours) - theirs).norm() / theirs.norm() < 1e-5
 
 
 def test_padding_is_hidden_where_causality_does_not_hide_it(pair: tuple[Any, Any]) -> None:

@@ -33,14 +33,18 @@ SETTINGS = PretrainSettings(
 )  # fmt: skip
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "texts"
+def write_corpus(root: Path) -> Path:
+    folder = root / "texts"
     folder.mkdir()
     for number in range(6):
         (folder / f"{number}.txt").write_text(f"The ship {number} came home, and the sailors sang. " * 60)
     (folder / "held.txt").write_text("The ship came home, and only the cook sang. " * 20)
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path)
 
 
 def make(root: Path, runs: str, settings: PretrainSettings = SETTINGS) -> Made[Checkpoint]:
@@ -52,7 +56,7 @@ def make(root: Path, runs: str, settings: PretrainSettings = SETTINGS) -> Made[C
 
 def test_it_learns_and_is_a_model_like_any_other(corpus: Path) -> None:
     made = make(corpus, "runs")
-    curve = [point.bits_per_byte for point in made.record.curve]
+    curve = [point.bits_per_byte or 8.0 for point in made.record.curve]
     assert len(curve) == 5
     assert curve[-1] < curve[0] < made.record.baselines["uniform"]
     airlock.inspect(made.folder)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from basewright.cli import show
+
+if TYPE_CHECKING:
+    from basewright.records import CurvePoint
 
 
 @click.command()
@@ -29,10 +33,11 @@ def command(recipe: Path, corpora: Path | None, out: Path | None, runs: Path, as
     from basewright import recipe as recipes
     from basewright.errors import UsageError
     from basewright.records import Checkpoint
-    from basewright.train import pretrain
+    from basewright.train import masked, pretrain
 
     settings = recipes.read_pretrain(recipe)
     root = corpora or recipe.absolute().parent
+    maker = pretrain.pretrain if settings.kind == "decoder" else masked.pretrain
     if out is not None and out.exists():
         raise UsageError(f"{out} exists", fix="name a new folder with --out")
     with show.progress("pretrain") as progress:
@@ -40,20 +45,25 @@ def command(recipe: Path, corpora: Path | None, out: Path | None, runs: Path, as
             "checkpoint",
             {"settings": settings, "corpus": pretrain.fingerprint(settings, root)},
             Checkpoint,
-            lambda work: pretrain.pretrain(settings, root, work, progress),
+            lambda work: maker(settings, root, work, progress),
         )
     if out is not None:
         shutil.copytree(made.folder, out)
-    record = made.record
+    record, folder = made.record, out or made.folder
+    unit = "bits/byte" if record.card.kind == "decoder" else "nats/hidden token"
     lines = [
         f"{record.name}: {record.card.parameters:,} parameters, {record.tokens:,} tokens, {record.flops:.2g} FLOPs"
         + (" (cached)" if cached else ""),
-        *(
-            f"  step {p.step:>6}  {p.tokens:>12,} tokens  {p.bits_per_byte:.4f} bits/byte held out"
-            for p in record.curve
-        ),
-        *(f"  {name:<9} {value:.4f} bits/byte on the same text" for name, value in record.baselines.items()),
-        f"Folder    {out or made.folder}",
+        *(f"  step {p.step:>6}  {p.tokens:>12,} tokens  {_measured(p, unit)} held out" for p in record.curve),
+        *(f"  {name:<9} {value:.4f} {unit} on the same text" for name, value in record.baselines.items()),
+        f"Folder    {folder}",
     ]
     show.result("\n".join(lines), record, as_json)
-    show.hint(f"\nNext      basewright complete {out or made.folder} 'Once upon a time'")
+    use = f"complete {folder} 'Once upon a time'" if record.card.kind == "decoder" else f"plan {folder} --job full"
+    show.hint(f"\nNext      basewright {use}")
+
+
+def _measured(point: CurvePoint, unit: str) -> str:
+    if point.masked is None:
+        return f"{point.bits_per_byte:.4f} {unit}"
+    return f"{point.masked:.4f} {unit}, {point.foreseen:.1%} foreseen,"

@@ -14,6 +14,9 @@ from basewright.text.formats import byte_level, cuts, gguf, sentencepiece, share
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
+START, END, PAD, MASK = ("bos_token", "cls_token"), ("eos_token", "sep_token"), ("pad_token",), ("mask_token",)
+"""How tokenizer_config.json names the token at a text's start, at its end and so on; second is an encoder's word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
@@ -26,6 +29,8 @@ class Tokenizer:
     pad_id: int
     size: int
     """One more than the largest id it can produce."""
+    mask_id: int | None = None
+    """What an encoder reads in the place of a hidden token."""
 
     def ids(self, text: str) -> list[int]:
         """The ids of plain text: nothing added. Control tokens spelled in `text` stay ordinary text (H015).
@@ -67,9 +72,9 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
-    bos_id, eos_id, pad_id = (
-        given if (named := shared.find_id(backend, shared.token_name(config, key))) is None else named
-        for key, given in (("bos_token", found.bos_id), ("eos_token", found.eos_id), ("pad_token", found.pad_id))
+    bos_id, eos_id, pad_id, mask_id = (
+        given if (named := _named(backend, config, *keys)) is None else named
+        for keys, given in ((START, found.bos_id), (END, found.eos_id), (PAD, found.pad_id), (MASK, None))
     )
     if eos_id is None:
         raise ModelFileError(f"{folder.name} names no EOS token", fix="set eos_token in its tokenizer_config.json")
@@ -83,7 +88,14 @@ def open_tokenizer(folder: Path) -> Tokenizer:
         eos_id=eos_id,
         pad_id=pad_id,
         size=max(backend.get_vocab(with_added_tokens=True).values()) + 1,
+        mask_id=mask_id,
     )
+
+
+def _named(backend: Backend, config: Mapping[str, Any], *keys: str) -> int | None:
+    """The id of the first of these tokens that tokenizer_config.json names and the vocabulary has."""
+    ids = (shared.find_id(backend, shared.token_name(config, key)) for key in keys)
+    return next((i for i in ids if i is not None), None)
 
 
 def _find(path: Path, config: Mapping[str, Any]) -> shared.Found:
@@ -123,7 +135,7 @@ def _tokenizer_json(path: Path, config: Mapping[str, Any]) -> shared.Found:
         backend = Backend.from_str(json.dumps(_with_hidden(spec)))
     except Exception as error:
         raise shared.refuse(folder.name, str(error)) from error
-    bos_id = shared.find_id(backend, shared.token_name(config, "bos_token"))
+    bos_id = _named(backend, config, *START)
     first = list(backend.encode("a", add_special_tokens=True).ids)[:1]
     return shared.Found(backend=backend, bos=first == [bos_id], bos_id=bos_id, eos_id=None, pad_id=None)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import sysconfig
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -18,7 +18,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from basewright import store
 from basewright.catalog.architectures import shape_of
 from basewright.data.corpora import documents
-from basewright.data.pack import Order, Packed, pack, windowed
+from basewright.data.pack import Ints, Order, Packed, pack, windowed
+from basewright.data.windows import Windows, tokenize
 from basewright.engine.torch_lm import TorchLM, open_lm
 from basewright.errors import DataError
 from basewright.records import (
@@ -41,6 +42,17 @@ PAD = "<|pad|>"
 """Not EOS: a model whose padding is its EOS cannot be taught to stop (H065)."""
 
 
+class Form(NamedTuple):
+    """The control tokens of a tokenizer as tokenizer_config.json names them, and how one text or two stand in them."""
+
+    control: dict[str, str]
+    single: str
+    pair: str
+
+
+FORM = Form({"bos_token": END, "eos_token": END, "pad_token": PAD}, f"{END} $A", f"{END} $A {END} $B")
+
+
 def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progress) -> Checkpoint:
     """Write a standard Hugging Face folder (bfloat16 safetensors, tokenizer, config) into `work.out`.
 
@@ -48,19 +60,20 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
     """
     corpus_of = settings.corpus
     texts, held = learned(corpus_of, root), held_out(corpus_of, root)
-    _train_tokenizer(texts, settings.vocabulary, settings.context, work.scratch)
+    train_tokenizer(texts, settings, FORM, work.scratch)
     tokenizer = open_tokenizer(work.scratch)
-    corpus = _tokenize(texts, tokenizer, settings.context, work.scratch, progress)
+    ids = partial(encode.document, tokenizer)
+    corpus = tokenize(texts, ids, tokenizer.size, work.scratch / "corpus.npy", progress).windows(settings.context)
     order = Order(corpus.lengths, settings.train.micro_tokens, settings.train.batch_tokens, settings.train.seed)
     model = _new_model(settings, tokenizer)
 
     def rows(step: int) -> list[Packed]:
-        whole = [pack([corpus.example(i) for i in micro]) for micro in order.step(step)]
+        whole = [pack([_all(corpus[i]) for i in micro]) for micro in order.step(step)]
         return [windowed(row, settings.window) for row in whole] if step < settings.window_until else whole
 
     def validate(trained: Any) -> HeldOut:
         with loop.precision(settings.train.precision):
-            return heldout.measure(TorchLM(name=settings.name, model=_plain(trained), tokenizer=tokenizer), held)
+            return heldout.measure(TorchLM(name=settings.name, model=plain(trained), tokenizer=tokenizer), held)
 
     state = loop.run(
         model,
@@ -74,13 +87,13 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
         validate_every=settings.validate_every,
         flops_per_token=6.0 * sum(p.numel() for p in model.parameters()),
     )
-    _write(model, work)
+    write(model, work)
     lm = open_lm(work.out, settings.name)
     held_ids = [encode.document(tokenizer, text) for text in held]
     parameters = sum(p.numel() for p in model.parameters())
     made = Checkpoint(
         name=settings.name,
-        card=_card(settings, tokenizer.size, parameters, state.tokens),
+        card=card_of(settings, tokenizer.size, parameters, state.tokens),
         train=settings.train,
         corpus=settings.corpus.paths,
         documents=len(texts),
@@ -98,11 +111,15 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
     return made
 
 
-def _seen(corpus: _Corpus, order: Order, steps: int) -> list[tuple[int, ...]]:
+def _all(ids: Ints) -> Encoded:
+    return Encoded(tuple(ids.tolist()), (True,) * len(ids))
+
+
+def _seen(corpus: Windows, order: Order, steps: int) -> list[tuple[int, ...]]:
     """Segments that were learned from, of steps spread evenly over the run."""
     spread = np.linspace(0, steps - 1, min(steps, memorised.WINDOWS)).astype(int)
     segments = {order.step(int(step))[0][0] for step in spread}
-    return [corpus.example(segment).ids for segment in sorted(segments)]
+    return [tuple(corpus[segment].tolist()) for segment in sorted(segments)]
 
 
 def fingerprint(settings: PretrainSettings, root: Path) -> str:
@@ -149,51 +166,18 @@ def _place(path: str, root: Path) -> Path:
     return root / path.replace("{stdlib}", sysconfig.get_path("stdlib"))
 
 
-class _Corpus:
-    """Token ids of all documents on disk as uint16 or uint32, cut into windows that never cross a document."""
-
-    def __init__(self, ids: NDArray[Any], starts: NDArray[np.int64], lengths: tuple[int, ...]) -> None:
-        self.ids = ids
-        self.starts = starts
-        self.lengths = lengths
-        self.digest = store.digest([len(ids), int(np.asarray(ids, dtype=np.int64).sum()), len(lengths)])
-
-    def example(self, segment: int) -> Encoded:
-        start, length = int(self.starts[segment]), self.lengths[segment]
-        ids = tuple(int(i) for i in self.ids[start : start + length])
-        return Encoded(ids, (True,) * length)
-
-
-def _tokenize(texts: list[str], tokenizer: Tokenizer, context: int, scratch: Path, progress: Progress) -> _Corpus:
-    path = scratch / "corpus.npy"
-    kind = np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    every: list[NDArray[Any]] = []
-    starts: list[int] = []
-    lengths: list[int] = []
-    position = 0
-    for done, text in enumerate(texts):
-        ids = np.array(encode.document(tokenizer, text), dtype=kind)
-        for begin in range(0, len(ids) - 1, context):
-            starts.append(position + begin)
-            lengths.append(min(context, len(ids) - begin))
-        every.append(ids)
-        position += len(ids)
-        progress("documents tokenized", done + 1, len(texts))
-    np.save(path, np.concatenate(every))
-    return _Corpus(np.load(path, mmap_mode="r"), np.array(starts), tuple(lengths))
-
-
 # --- tokenizer and model --------------------------------------------------------------------------
 
 
-def _train_tokenizer(texts: list[str], vocabulary: int, context: int, folder: Path) -> None:
-    """Byte-level BPE with GPT-2's pre-tokenization, which llama.cpp knows by name; every text starts with END."""
+def train_tokenizer(texts: list[str], settings: PretrainSettings, form: Form, folder: Path) -> None:
+    """Byte-level BPE with GPT-2's pre-tokenization, which llama.cpp knows by name."""
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     backend.decoder = decoders.ByteLevel()
+    control = list(dict.fromkeys(form.control.values()))
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END, PAD],
+        vocab_size=settings.vocabulary,
+        special_tokens=control,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -201,15 +185,13 @@ def _train_tokenizer(texts: list[str], vocabulary: int, context: int, folder: Pa
         (text[i : i + 100_000] for text in texts for i in range(0, len(text), 100_000)), trainer
     )
     backend.post_processor = processors.TemplateProcessing(
-        single=f"{END} $A", pair=f"{END} $A {END} $B", special_tokens=[(END, backend.token_to_id(END))]
+        single=form.single, pair=form.pair, special_tokens=[(token, backend.token_to_id(token)) for token in control]
     )
     backend.save(str(folder / "tokenizer.json"))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": END,
-        "eos_token": END,
-        "pad_token": PAD,
-        "model_max_length": context,
+        **form.control,
+        "model_max_length": settings.context,
         "clean_up_tokenization_spaces": False,
     }
     store.write_json(folder / "tokenizer_config.json", config)
@@ -246,26 +228,26 @@ def _start_as_nothing(model: Any) -> None:
         layer.mlp.down_proj.weight.zero_()
 
 
-def _plain(model: Any) -> Any:
+def plain(model: Any) -> Any:
     """The same weights in a model that runs as anyone's does."""
-    plain: Any = LlamaForCausalLM(copy.deepcopy(model.config))
-    plain.load_state_dict(model.state_dict(), assign=True)
-    plain.tie_weights()  # `assign` makes two of one matrix
-    plain.set_attn_implementation("sdpa")
-    return plain.eval()
+    same: Any = type(model)(copy.deepcopy(model.config))
+    same.load_state_dict(model.state_dict(), assign=True)
+    same.tie_weights()  # `assign` makes two of one matrix
+    same.set_attn_implementation("sdpa")
+    return same.eval()
 
 
-def _write(model: Any, work: Work) -> None:
-    _plain(model).to(torch.bfloat16).save_pretrained(work.out)
+def write(model: Any, work: Work) -> None:
+    plain(model).to(torch.bfloat16).save_pretrained(work.out)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (work.out / name).write_bytes((work.scratch / name).read_bytes())
     (work.out / "events.jsonl").write_bytes((work.scratch / "events.jsonl").read_bytes())
 
 
-def _card(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: int) -> ModelCard:
+def card_of(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: int) -> ModelCard:
     """`vocabulary` is what the tokenizer learned: a small corpus holds fewer merges than were asked for."""
     config = {
-        "model_type": "llama",
+        "model_type": "llama" if settings.kind == "decoder" else "modernbert",
         "num_hidden_layers": settings.layers,
         "hidden_size": settings.width,
         "num_attention_heads": settings.heads,
@@ -275,11 +257,12 @@ def _card(settings: PretrainSettings, vocabulary: int, parameters: int, tokens: 
         "vocab_size": vocabulary,
         "max_position_embeddings": settings.context,
         "tie_word_embeddings": True,
+        **({"global_attn_every_n_layers": 1} if settings.kind == "encoder" else {}),
     }
     return ModelCard(
         id=settings.name,
         family="foundling" if settings.name.startswith("foundling") else settings.name,
-        kind="decoder",
+        kind=settings.kind,
         nature="base",
         location=".",
         licence=settings.licence,

@@ -9,18 +9,29 @@ from basewright import __version__
 from basewright.catalog import licences
 from basewright.records import Checkpoint, PretrainSettings, TrainSettings
 
-LIMITS = (
-    "A base model: it continues text and follows no instructions. Nobody aligned it or taught it to refuse.",
-    "Tiny: expect phrases in the manner of what it read, not facts, arguments or programs that work.",
-    "At temperature 0 it soon repeats itself.",
+_TINY = (
     "Nothing was filtered by content, and no personal data was looked for or removed.",
     "Not measured: bias, toxicity, and whatever stands in no table above.",
 )
+LIMITS = {
+    "decoder": (
+        "A base model: it continues text and follows no instructions. Nobody aligned it or taught it to refuse.",
+        "Tiny: expect phrases in the manner of what it read, not facts, arguments or programs that work.",
+        "At temperature 0 it soon repeats itself.",
+        *_TINY,
+    ),
+    "encoder": (
+        "An encoder: it writes nothing. It is made to be tuned, with a head that tells labels apart.",
+        "Tiny: what it finds likely in a gap is grammar and custom, not knowledge.",
+        *_TINY,
+    ),
+}
 
 
 def page(made: Checkpoint, settings: PretrainSettings) -> str:
     """The whole card: YAML that model hubs read, then sections for a person."""
-    parts = (_front_matter, _what, _data, _recipe, _scores, _learning, _memorised, _limits)
+    measured = (_scores, _learning, _memorised) if settings.kind == "decoder" else (_foreseen,)
+    parts = (_front_matter, _what, _data, _recipe, *measured, _limits)
     return "\n".join(line for part in parts for line in part(made, settings)) + "\n"
 
 
@@ -33,16 +44,17 @@ def _front_matter(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]
         yield f"license_name: {settings.licence.lower()}"
     yield f"language: {json.dumps([name for name in settings.languages if len(name) == 2])}"
     yield "library_name: transformers"
-    yield "pipeline_tag: text-generation"
+    yield f"pipeline_tag: {'text-generation' if settings.kind == 'decoder' else 'fill-mask'}"
     yield "---"
 
 
 def _what(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
     yield f"# {made.name}"
     yield ""
+    family, does = ("Llama", "completes text") if settings.kind == "decoder" else ("ModernBERT", "fills in gaps")
     yield (
-        f"A base model of {made.card.parameters:,} parameters (Llama architecture, context {settings.context:,}),"
-        f" pretrained from nothing on {made.tokens:,} tokens by Basewright {__version__}. It completes text."
+        f"A base model of {made.card.parameters:,} parameters ({family} architecture, context {settings.context:,}),"
+        f" pretrained from nothing on {made.tokens:,} tokens by Basewright {__version__}. It {does}."
         f" Licence of the weights: {settings.licence}."
     )
 
@@ -106,6 +118,27 @@ def _scores(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
     )
 
 
+def _foreseen(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
+    """What an encoder finds behind the mask, while it learned and as it is written."""
+    yield from _head("What it foresees in held-out text")
+    rows = [(f"{p.step:,}", f"{p.tokens:,}", f"{p.masked:.4f}", _share(p.foreseen)) for p in made.curve]
+    if made.held_out:
+        rows.append(
+            ("**as written**", f"{made.tokens:,}", f"**{made.held_out.masked:.4f}**", _share(made.held_out.foreseen))
+        )
+    rows += [(name, "", f"{value:.4f}", "") for name, value in made.baselines.items()]
+    yield from _table(("step", "tokens", "nats per hidden token", "likeliest"), rows)
+    yield ""
+    yield (
+        "15 % of the tokens of held-out text are hidden, all at once, in windows of"
+        f" {settings.window or settings.context}; the model sees what stands on both sides of each. So these nats are"
+        " not to be compared with a decoder's bits per byte. Likeliest: the share of hidden tokens that it holds"
+        " likelier than any other. `uniform` holds all tokens alike, `unigram` goes by how often each came in the corpus."
+        f" In training {settings.masked:.0%} were to be foreseen, of which one in ten stood there and one in ten was"
+        " another."
+    )
+
+
 def _learning(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
     yield from _head("While it learned")
     rows = [
@@ -136,7 +169,7 @@ def _memorised(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
 
 def _limits(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
     yield from _head("Limits")
-    yield from (f"- {text}" for text in (*settings.cautions, *LIMITS))
+    yield from (f"- {text}" for text in (*settings.cautions, *LIMITS[settings.kind]))
 
 
 def _head(title: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from transformers import AttentionInterface
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, LlamaRMSNorm
+from transformers.models.modernbert.modeling_modernbert import ModernBertAttention
 
 from basewright.train import kernels
 
@@ -22,6 +23,8 @@ def quicken(model: Any) -> None:
             module.forward = _norm(module)
         elif isinstance(module, LlamaAttention):
             module.forward = _attention(module)
+        elif isinstance(module, ModernBertAttention):
+            module.forward = _both_sides(module)
         elif isinstance(module, LlamaMLP) and module.config.hidden_act == "silu":
             module.forward = _mlp(module)
         elif _is_plain(module):
@@ -57,6 +60,27 @@ def _attention(module: Any) -> Any:
         dropout = module.attention_dropout if module.training else 0.0
         out, _ = attend(module, q, k, v, attention_mask, dropout=dropout, scaling=module.scaling, **rest)
         return module.o_proj(out.flatten(-2)), None
+
+    return forward
+
+
+def _both_sides(module: Any) -> Any:
+    """ModernBERT's: queries, keys and values come from one map."""
+
+    def forward(
+        hidden_states: torch.Tensor, position_embeddings: Any, attention_mask: Any = None, **rest: Any
+    ) -> tuple[torch.Tensor, None]:
+        cos, sin = (angles[:, None] for angles in position_embeddings)
+        qkv = module.Wqkv(hidden_states).unflatten(-1, (3, -1, module.head_dim))
+        q, k, v = (x.transpose(1, 2) for x in qkv.unbind(-3))
+        q, k = (kernels.rotary(x, cos.to(x.dtype), sin.to(x.dtype)) for x in (q, k))
+        attend = AttentionInterface()[module.config._attn_implementation]
+        dropout = module.attention_dropout if module.training else 0.0
+        window, scaling = module.sliding_window, module.head_dim**-0.5
+        out, _ = attend(
+            module, q, k, v, attention_mask, dropout=dropout, scaling=scaling, sliding_window=window, **rest
+        )
+        return module.out_drop(module.Wo(out.flatten(-2))), None
 
     return forward
 

@@ -37,8 +37,13 @@ FAMILIES = {
 LEFTOVER = re.compile(
     r"(?:[a-z_]+\.)*(?:h|layers)\.\d+\.(?:attn|attn\.attention|attention|self_attn)\."
     r"(?:bias|masked_bias|rotary_emb\.inv_freq)"
+    r"|(?:bert|roberta|distilbert)\.embeddings\.position_ids|(?:bert|roberta)\.pooler\.dense\.(?:weight|bias)"
+    r"|cls\.seq_relationship\.(?:weight|bias)"
 )
-"""Buffers that old files hold and every library computes anew: masks, and the frequencies of rotary positions."""
+"""What files hold and no use here asks for: buffers that every library computes anew (masks, positions, frequencies of
+rotary ones), and BERT's guess whether two sentences follow each other, with the pooler it reads."""
+_OLD_NORMS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+"""As files that came from TensorFlow call a norm's tensors; transformers reads both."""
 CLASS_END = re.compile(r"(LMHeadModel|For[A-Za-z]+)$")
 HEADS: dict[str, dict[str, str]] = {
     "decoder": {"score.weight": "CD"},
@@ -195,14 +200,16 @@ def embedding(config: Mapping[str, Any], names: Container[str] = ()) -> str | No
     return bare if bare in names and name not in names else name
 
 
-def expected(config: Mapping[str, Any], names: Container[str]) -> dict[str, tuple[int, ...]]:
+def expected(config: Mapping[str, Any], names: Collection[str]) -> dict[str, tuple[int, ...]]:
     """`tensors`, as a file with `names` should hold them.
 
     Old files leave out what transformers puts before the names of all but the head (`wte.weight` for
-    `transformer.wte.weight`); it reads both.
+    `transformer.wte.weight`), or call a norm's tensors gamma and beta; it reads both.
     """
     full = embedding(config)
     found = dict(tensors(config))
+    if any(name.endswith("LayerNorm.gamma") for name in names):
+        found = {_old_norm(name): dims for name, dims in found.items()}
     if full is None or embedding(config, names) == full:
         return found
     before = full.partition(".")[0] + "."
@@ -223,6 +230,13 @@ def under_head(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, 
     own = {name: dims for name, dims in tensors(config) if name.startswith(before + ".")}
     sizes = {"C": classes, "D": width}
     return own | {name.format(base=before): tuple(sizes[dim] for dim in dims) for name, dims in head.items()}
+
+
+def _old_norm(name: str) -> str:
+    for new, old in _OLD_NORMS.items():
+        if name.endswith(new):
+            return name.removesuffix(new) + old
+    return name
 
 
 def context_of(config: Mapping[str, Any]) -> int | None:
