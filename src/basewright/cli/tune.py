@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from basewright.train.effort import Derived
     from basewright.train.objectives import Objective
 
-METHODS = ("lora", "rslora", "dora", "pissa", "full")
+METHODS = ("lora", "rslora", "dora", "pissa", "qlora", "full")
 EFFORTS = ("pilot", "standard", "thorough")
 POSITIVE = click.IntRange(1)
 

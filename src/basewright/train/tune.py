@@ -78,7 +78,7 @@ def adapt(
     """
     _require(certificate, base.record.card.id, objective.identity)
     held = "float32" if lora.variant == "pissa" else settings.precision
-    model = adapters.put_on(open_model(base.folder / "model", held), lora, settings.seed)
+    model = adapters.put_on(open_model(base.folder / "model", held, lora.quantization == "nf4"), lora, settings.seed)
     start = adapters.halves(model)
     if continued is not None:
         adapters.continue_from(model, continued)
