@@ -1064,6 +1064,8 @@ class LoraSettings:
     alpha: float
     targets: tuple[str, ...]
     variant: LoraVariant = "lora"
+    quantization: Literal["none", "nf4"] = "none"
+    """Of the base's maps while the adapter is trained: what comes after holds the base as it is."""
 
 
 @record

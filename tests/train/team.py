@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -41,7 +42,7 @@ SETTINGS = TrainSettings(
     clip=1.0,
     seed=0,
 )
-KINDS = ("lora", "dora", "pissa", "full", "recomputed", "bfloat16")
+KINDS = ("lora", "dora", "full", "bfloat16", *(("qlora",) if find_spec("bitsandbytes") else ()))
 STOP = 3
 
 
@@ -58,15 +59,16 @@ def tuned(store: Store, base: Made[Weights], kind: str, progress: Progress = sil
     encoded = tune.examples(ITEMS, LAYOUT, open_tokenizer(base.folder / "model"))
     objective = (Broken if kind == "broken" else NextToken)(encoded)
     settings = replace(
-        SETTINGS, recompute=kind == "recomputed", precision="bfloat16" if kind == "bfloat16" else "float32"
+        SETTINGS, recompute=kind == "bfloat16", precision="bfloat16" if kind == "bfloat16" else "float32"
     )
     about = (base, certificate(base), objective, LAYOUT)
     inputs = {"kind": kind, "name": name}
     if kind == "full":
         made, _ = store.make("checkpoint", inputs, Checkpoint, lambda work: tune.full(*about, settings, work, progress))
         return made
-    variant: LoraVariant = kind if kind in ("dora", "pissa") else "lora"  # type: ignore[assignment]
-    lora = LoraSettings(rank=4, alpha=8.0, targets=MAPS, variant=variant)
+    variant: LoraVariant = "dora" if kind == "dora" else "lora"
+    packed: Literal["none", "nf4"] = "nf4" if kind == "qlora" else "none"
+    lora = LoraSettings(rank=4, alpha=8.0, targets=MAPS, variant=variant, quantization=packed)
     return store.make("adapter", inputs, Adapter, lambda work: tune.adapt(*about, lora, settings, work, progress))[0]
 
 

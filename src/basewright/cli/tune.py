@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from basewright.train.sweep import Settings
     from basewright.train.tune import Beside
 
-METHODS = ("lora", "rslora", "dora", "pissa", "full")
+METHODS = ("lora", "rslora", "dora", "pissa", "qlora", "full")
 EFFORTS = ("pilot", "standard", "thorough")
 SHOWN = {"accuracy": "accuracy", "macro-F1": "macro_f1"}
 POSITIVE = click.IntRange(1)

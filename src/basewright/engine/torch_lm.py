@@ -49,10 +49,11 @@ UNSHARED = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, Key
 """What a model raises that does not take a tree mask, or keys and values of a prefix."""
 
 
-def load_model(folder: Path, precision: str = "float32", attention: str | None = None) -> Any:
+def load_model(folder: Path, precision: str = "float32", attention: str | None = None, quantization: Any = None) -> Any:
     """A decoder, or an encoder with its masked head, from safetensors, in eval mode. Never remote code or the network.
 
-    Without `attention` it is torch's own fast one where the family has it, else the plain one.
+    Without `attention` it is torch's own fast one where the family has it, else the plain one. `quantization` is what
+    transformers calls a quantization config.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     disable_progress_bar()  # all that people see is printed by the command line
@@ -61,6 +62,7 @@ def load_model(folder: Path, precision: str = "float32", attention: str | None =
         folder,
         dtype=getattr(torch, precision),
         attn_implementation=attention,
+        quantization_config=quantization,
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,

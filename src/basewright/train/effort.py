@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -13,7 +14,7 @@ from basewright.train.objectives import BETA
 from basewright.train.tune import steps_for
 
 Effort = Literal["pilot", "standard", "thorough"]
-Method = Literal["lora", "rslora", "dora", "pissa", "full"]
+Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full"]
 EPOCHS: dict[Effort, int] = {"pilot": 1, "standard": 3, "thorough": 6}
 PREFERENCE_EPOCHS: dict[Effort, int] = {"pilot": 1, "standard": 1, "thorough": 3}
 PREFERENCE_RATE = 0.1
@@ -179,18 +180,19 @@ def _beside(say: _Sayer, effort: Effort, tokens: int, held: bool, given: Given) 
 
 def _lora(
     say: _Sayer,
-    method: LoraVariant,
+    method: Literal[LoraVariant, "qlora"],
     effort: Effort,
     maps: Sequence[str],
     given: Given,
     continued: LoraSettings | None,
 ) -> LoraSettings:
+    quantization: Literal["none", "nf4"] = "nf4" if method == "qlora" else "none"
     if continued is not None:
         if given.rank or given.targets:
             raise UsageError("an adapter is continued as it is", fix="leave out --rank and --targets, or --from")
         say("rank", None, continued.rank, "of the adapter that is continued")
         say("targets", None, ", ".join(continued.targets), "of the adapter that is continued")
-        return continued
+        return replace(continued, quantization=quantization)
     for target in given.targets or ():
         if target not in maps:
             raise UsageError(
@@ -200,7 +202,8 @@ def _lora(
     rank = say("rank", given.rank, RANK[effort], f"effort {effort}")
     targets = tuple(given.targets or maps)
     say("targets", ", ".join(given.targets or ()) or None, ", ".join(maps), "every linear map of the layers")
-    return LoraSettings(rank=rank, alpha=2.0 * rank, targets=targets, variant=method)
+    variant = "lora" if method == "qlora" else method
+    return LoraSettings(rank=rank, alpha=2.0 * rank, targets=targets, variant=variant, quantization=quantization)
 
 
 def _precision(stored: str) -> tuple[Literal["float32", "bfloat16"], str]:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
+from basewright.train import nf4
+
 
 def _apply(function: Any, *inputs: Any) -> torch.Tensor:
     out: torch.Tensor = function.apply(*inputs)
@@ -150,7 +152,7 @@ def bfloat16_pays() -> bool:
 
 
 class Map(NamedTuple):
-    """A frozen linear map and what is learned beside it: weight (O, D), down (R, D), up (O, R)."""
+    """A frozen linear map and what is learned beside it: weight (O, D), in 4 bits or not, down (R, D), up (O, R)."""
 
     weight: torch.Tensor
     down: torch.Tensor
@@ -162,16 +164,19 @@ def lora_linears(x: torch.Tensor, maps: Sequence[Map], scale: float) -> tuple[to
 
     Kept are x, once for all of them, and x A^T.
     """
-    out: tuple[torch.Tensor, ...] = _LoraLinears.apply(x, scale, *(tensor for one in maps for tensor in one))  # type: ignore[no-untyped-call]
+    weights, learned = [one.weight for one in maps], [half for one in maps for half in (one.down, one.up)]
+    out: tuple[torch.Tensor, ...] = _LoraLinears.apply(x, scale, weights, *learned)  # type: ignore[no-untyped-call]
     return out
 
 
 class _LoraLinears(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: float, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: float, weights: Sequence[torch.Tensor], *learned: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         kept = _kept_in(x)
         cast = _multiplied_in(kept, x.device.type)
-        maps = _maps(tensors, cast)
+        maps = _maps(weights, learned, cast)
         kept_ND = x.to(kept).flatten(0, -2)
         outs = []
         with torch.autocast(x.device.type, enabled=False):
@@ -180,16 +185,16 @@ class _LoraLinears(torch.autograd.Function):
             for one, low_NR in zip(maps, lows, strict=True):
                 out_NO = (x_ND @ one.weight.T).addmm_(low_NR, one.up.T, alpha=scale)
                 outs.append(out_NO.to(kept).view(*x.shape[:-1], -1))
-        ctx.save_for_backward(kept_ND, *lows, *tensors)
-        ctx.scale, ctx.shape = scale, x.shape
+        ctx.save_for_backward(kept_ND, *lows, *learned)
+        ctx.scale, ctx.shape, ctx.weights = scale, x.shape, weights  # frozen: nobody asks whether they changed
         return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         kept_ND, *saved = ctx.saved_tensors
-        lows, tensors = saved[: len(grads)], saved[len(grads) :]
+        lows, learned = saved[: len(grads)], saved[len(grads) :]
         cast = lows[0].dtype
-        maps, x_ND = _maps(tensors, cast), kept_ND.to(cast)
+        maps, x_ND = _maps(ctx.weights, learned, cast), kept_ND.to(cast)
         grad_NOs = [grad.flatten(0, -2).to(cast) for grad in grads]
         grad_lows = torch.cat([grad_NO @ one.up for one, grad_NO in zip(maps, grad_NOs, strict=True)], dim=1).mul_(
             ctx.scale
@@ -200,17 +205,19 @@ class _LoraLinears(torch.autograd.Function):
             for one, grad_NO in zip(maps, grad_NOs, strict=True):
                 grad_ND.addmm_(grad_NO, one.weight)
             grad_ND = grad_ND.to(kept_ND.dtype).view(ctx.shape)
-        found: list[torch.Tensor | None] = [grad_ND, None]
+        found: list[torch.Tensor | None] = [grad_ND, None, None]
         downs = (grad_lows.T @ x_ND).split([len(one.down) for one in maps])
-        for one, grad_NO, low_NR, grad_RD in zip(_maps(tensors), grad_NOs, lows, downs, strict=True):
+        for down, up, grad_NO, low_NR, grad_RD in zip(learned[::2], learned[1::2], grad_NOs, lows, downs, strict=True):
             grad_OR = (grad_NO.T @ low_NR).mul_(ctx.scale)
-            found += [None, grad_RD.to(one.down.dtype), grad_OR.to(one.up.dtype)]
+            found += [grad_RD.to(down.dtype), grad_OR.to(up.dtype)]
         return tuple(found)
 
 
-def _maps(tensors: Sequence[torch.Tensor], cast: torch.dtype | None = None) -> list[Map]:
-    given = tensors if cast is None else [tensor.to(cast) for tensor in tensors]
-    return [Map(*given[i : i + 3]) for i in range(0, len(given), 3)]
+def _maps(weights: Sequence[torch.Tensor], learned: Sequence[torch.Tensor], cast: torch.dtype) -> list[Map]:
+    return [
+        Map(nf4.unpacked(weight, cast), down.to(cast), up.to(cast))
+        for weight, down, up in zip(weights, learned[::2], learned[1::2], strict=True)
+    ]
 
 
 def rotary(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

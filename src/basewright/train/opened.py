@@ -16,7 +16,7 @@ from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
 from basewright.records import Head
 from basewright.text.encode import Encoded
-from basewright.train import attention, losses
+from basewright.train import attention, losses, nf4
 
 LENGTHS = (7, 12, 12, 20)
 """Alike, in one bucket, and in another."""
@@ -26,28 +26,30 @@ UNFIT = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, NotImple
 """What a model raises whose attention does not go through transformers' interface."""
 
 
-def open_model(folder: Path, precision: str = "float32") -> Any:
-    """The model with attention by segments. Raises `Refused` where that is not the family's attention.
+def open_model(folder: Path, precision: str = "float32", packed: bool = False) -> Any:
+    """The model with attention by segments, its maps in 4 bits if `packed`. Raises `Refused` where that is not the
+    family's attention.
 
     Which families it holds for is tried and not looked up: short rows are answered by the model as it is and packed,
     in float32. Only then is it read in `precision`: a cast of what is loaded would round its angles too.
     """
     attention.install()
-    model = load_model(folder)
+    load = nf4.load if packed else load_model
+    model = load(folder, "float32")
     rows, loss = _rows(model), losses.masked if losses.is_encoder(model) else losses.next_token
     with torch.no_grad():
         alone = sum(_loss(model, row) for row in rows)
         try:
             model.set_attn_implementation(attention.NAME)
-            packed = loss(model, joined(rows)).item()
+            together = loss(model, joined(rows)).item()
         except UNFIT as error:
             raise _unfit(model) from error
-    if not abs(packed - alone) <= TOLERANCE * abs(alone):
+    if not abs(together - alone) <= TOLERANCE * abs(alone):
         raise _unfit(model)
     if precision == "float32":
         return model
     del model
-    return load_model(folder, precision, attention=attention.NAME)
+    return load(folder, precision, attention.NAME)
 
 
 def anew(known: Any, seed: int) -> Any:

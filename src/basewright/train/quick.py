@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora import LoraLayer
 from transformers import AttentionInterface
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, LlamaRMSNorm
 from transformers.models.modernbert.modeling_modernbert import ModernBertAttention
 
-from basewright.train import kernels
+from basewright.train import kernels, nf4
 
 
 def quicken(model: Any) -> None:
@@ -33,9 +33,10 @@ def quicken(model: Any) -> None:
 
 def _is_plain(module: Any) -> bool:
     """A map with plain LoRA; DoRA's stay peft's own, as do maps with a bias or stored inputs first."""
-    if not isinstance(module, LoraLinear) or module.lora_variant:
+    if not isinstance(module, LoraLayer) or module.lora_variant:
         return False
-    return type(module.get_base_layer()) is torch.nn.Linear and module.get_base_layer().bias is None
+    base = module.get_base_layer()
+    return (type(base) is torch.nn.Linear or nf4.packed(base)) and base.bias is None
 
 
 def _norm(module: Any) -> Any:

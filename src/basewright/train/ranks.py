@@ -147,12 +147,13 @@ class Sharded(torch.nn.Module):
         self._given = [model]  # in a list: no submodule
         self.model = copy.deepcopy(model, {id(p): p for p in model.parameters()})
         quick.quicken(self.model)
-        held: dict[str, Any] = {"reshard_after_forward": True}
+        whole = {p for p in self.model.parameters() if not p.is_floating_point()}  # 4 bits: each rank has all of them
+        held: dict[str, Any] = {"reshard_after_forward": True, "ignored_params": whole}
         for module in list(self.model.modules()):
             if isinstance(module, GradientCheckpointingLayer):
                 _summed(fully_shard(module, **held))
         _summed(fully_shard(self, **held))
-        _fill(model, {name: torch.empty_like(p, device="meta") for name, p in model.named_parameters()})
+        _fill(model, {name: torch.empty(p.shape, dtype=p.dtype, device="meta") for name, p in self._parts()})
 
     def forward(self, use: Callable[..., T], *given: Any) -> T:
         return use(self.model, *given)
@@ -160,12 +161,14 @@ class Sharded(torch.nn.Module):
     def give_back(self) -> None:
         """The model that was given has all of its parameters again, on the first rank."""
         tensors = {}
-        for name, p in self.model.named_parameters():
+        for name, p in self._parts():
             tensor = whole(p.detach())
             if _team.first:
                 tensors[name] = tensor
-        if _team.first:
-            _fill(self._given[0], tensors)
+        _fill(self._given[0], tensors)
+
+    def _parts(self) -> list[tuple[str, DTensor]]:
+        return [(name, p) for name, p in self.model.named_parameters() if isinstance(p, DTensor)]
 
 
 def hold(model: Any) -> Alone | Sharded:
@@ -186,7 +189,7 @@ def _fill(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
         new[old] = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
     for module in model.modules():
         for name, p in list(module.named_parameters(recurse=False, remove_duplicate=False)):
-            setattr(module, name, new[p])
+            setattr(module, name, new.get(p, p))
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

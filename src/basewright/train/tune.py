@@ -102,7 +102,8 @@ def adapt(
     """
     _require(certificate, base.record.card.id, objective.identity)
     held = "float32" if lora.variant == "pissa" else settings.precision
-    head, opened = _opened(base, objective, held, settings.seed)
+    packed = lora.quantization == "nf4"
+    head, opened = _opened(base, objective, held, settings.seed, packed=packed)
     model = adapters.put_on(opened.model, lora, settings.seed, opened.fresh)
     start = adapters.halves(model)
     if continued is not None:
@@ -261,12 +262,19 @@ def _run(
     return _Ran(state, found, mixture.replayed(state.step))
 
 
-def _opened(base: Made[Weights], objective: Objective, precision: str, seed: int) -> tuple[Head | None, Loaded]:
-    """The model that learns `objective`, and the head it gives classes by, if it does."""
+def _opened(
+    base: Made[Weights], objective: Objective, precision: str, seed: int, *, packed: bool = False
+) -> tuple[Head | None, Loaded]:
+    """The model that learns `objective`, its maps in 4 bits if `packed`, and the head it gives classes by, if it does.
+
+    Raises `Refused` for a head on a base in 4 bits.
+    """
     folder = base.folder / "model"
-    if isinstance(objective, Labelled):
-        return objective.head, open_classifier(folder, objective.head, precision, seed)
-    return None, Loaded(open_model(folder, precision), ())
+    if not isinstance(objective, Labelled):
+        return None, Loaded(open_model(folder, precision, packed), ())
+    if packed:
+        raise Refused("a classification head is not tuned on a base in 4 bits", fix="tune it with --method lora")
+    return objective.head, open_classifier(folder, objective.head, precision, seed)
 
 
 def _write_model(model: Any, base: Made[Weights], tokenizer: Tokenizer, out: Path, head: Head | None) -> None:
