@@ -56,7 +56,18 @@ POSITIVE = click.IntRange(1)
     "--test",
     "held",
     type=click.Path(path_type=Path),
-    help="Rows to be tested on: none may be in DATA. A head is scored on them.",
+    help="Rows to compare base and tuned model on: none may be in DATA. A head is scored on them.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A task's TOML file that both are asked too, to see what was forgotten. Repeatable.",
+)
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    help="Also write the model, merged, to this folder, which transformers alone opens.",
 )
 @click.option(
     "--from", "continued", type=click.Path(file_okay=False, path_type=Path), help="Continue the adapter in this folder."
@@ -73,6 +84,8 @@ def command(
     long: Long,
     context: int | None,
     held: Path | None,
+    keep: tuple[Path, ...],
+    export: Path | None,
     runs: Path,
     as_json: bool,
     **options: Any,
@@ -85,13 +98,17 @@ def command(
     \b
     basewright tune foundling-prose examples/data/contract-clauses.jsonl --effort pilot
     basewright tune ./my-model rows.jsonl --method full --epochs 2
+    basewright tune foundling-prose rows.jsonl --test held.jsonl --export my-model
     basewright tune foundling-prose rows.jsonl --head --test held.jsonl
     """
+    from basewright import tuned
     from basewright.catalog import architectures
+    from basewright.cli import after
     from basewright.cli.certify import columns_of
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
 
+    wishes = after.wishes(keep, export, head)
     store = together.open_store(runs)
     base = _base(model, store)
     tokenizer = open_tokenizer(base.folder / "model")
@@ -107,18 +124,26 @@ def command(
     certificate = _certificate(store, base, prepared, tested, room)
     objective = _objective(prepared, tokenizer)
     derived = _derived(base, objective, **options)
-    (click.echo if not as_json else show.hint)(_table(derived))
+    say = show.hint if as_json else click.echo
+    say(_table(derived))
     made, found = _tuned(store, base, certificate, objective, _layout(prepared), derived, options["continued"])
+    say(_text(made, found))
     plain: dict[str, Any] = {
         "id": made.id,
         "folder": str(made.folder),
         "settings": derived.values,
         "record": made.record,
     }
-    scores = _scores(store, made, prepared, tested) if tested and tested.pools else None
-    if scores is not None:
-        plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
-    show.result("\n".join([_text(made, found), *_scored(scores), *_next(made, prepared)]), plain, as_json)
+    if prepared.pools:
+        scores = _scores(store, made, prepared, tested) if tested else None
+        if scores is not None:
+            plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
+        show.result("\n".join([*_scored(scores), *_next(made)]), plain, as_json)
+        return
+    values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
+    run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values)
+    stands = after.stand(store, run, wishes)
+    show.result("\n".join(after.words(stands, run, wishes)), plain | {"tuned": after.plain(stands)}, as_json)
 
 
 def _base(model: str, store: Store) -> Made[Weights]:
@@ -167,8 +192,10 @@ def _objective(prepared: Prepared, tokenizer: Tokenizer) -> Objective:
 def _layout(prepared: Prepared) -> Layout:
     """What is saved with the result: how it is to be asked."""
     from basewright.records import Layout
+    from basewright.text import layout as layouts
 
-    return Layout(prompt=prepared.layout.replace("{prompt}", "{text}"), separator="\n\n")
+    turns = prepared.rows[0].turns if prepared.rows else ()
+    return Layout(prompt=layouts.asking(turns, prepared.layout), separator="\n\n")
 
 
 def _derived(base: Made[Weights], objective: Objective, *, method: Any, effort: Any, **options: Any) -> Derived:
@@ -318,8 +345,8 @@ def _interval(found: Interval) -> str:
     return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
 
 
-def _next(made: Made[Adapter] | Made[Checkpoint], prepared: Prepared) -> list[str]:
-    return [f'Next      basewright classify {made.id} "TEXT"'] if prepared.pools else []
+def _next(made: Made[Adapter] | Made[Checkpoint]) -> list[str]:
+    return [f"Folder    {made.folder}", f'Next      basewright classify {made.id} "TEXT"']
 
 
 def _table(derived: Derived) -> str:
@@ -345,6 +372,5 @@ def _text(made: Made[Adapter] | Made[Checkpoint], found: bool) -> str:
     unit = "token" if record.train.beta is None else "pair"
     return (
         f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, nats a {unit} {about.first_loss:.3f} → "
-        f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}\n"
-        f"Folder    {made.folder}"
+        f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}"
     )
