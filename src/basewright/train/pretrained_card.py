@@ -133,7 +133,8 @@ def _foreseen(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
         "15 % of the tokens of held-out text are hidden, all at once, in windows of"
         f" {settings.window or settings.context}; the model sees what stands on both sides of each. So these nats are"
         " not to be compared with a decoder's bits per byte. Likeliest: the share of hidden tokens that it holds"
-        " likelier than any other. `uniform` holds all tokens alike, `unigram` goes by how often each came in the corpus."
+        " likelier than any other. `uniform` holds all tokens alike, `unigram` goes by how often each came in the"
+        " corpus."
         f" In training {settings.masked:.0%} were to be foreseen, of which one in ten stood there and one in ten was"
         " another."
     )
