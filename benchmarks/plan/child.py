@@ -49,10 +49,12 @@ def run(point: Point) -> None:
     if ask.job in ("evaluate", "complete"):
         _use(model.eval(), point)
         return
-    if ask.rank:
-        model = with_lora(model, ask.rank, point)
+    if ask.precision == "bfloat16":
+        model.bfloat16()
     if ask.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if ask.rank:
+        model = with_lora(model, ask.rank, point)
     if ask.plain:
         _train_plainly(model.train(), point)
     else:
@@ -109,6 +111,7 @@ def _train(model: Any, point: Point) -> None:
         weight_decay=0.0,
         clip=1.0,
         seed=0,
+        precision="float32" if ask.precision == "float32" else "bfloat16",
     )
     with tempfile.TemporaryDirectory() as scratch:
         loop.run(model, rows, losses.next_token, settings, Path(scratch), silent, identity="benchmark")

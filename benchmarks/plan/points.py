@@ -96,9 +96,9 @@ class Point:
     def name(self) -> str:
         rows = self.ask.batch
         how = "plain" if self.ask.plain else "own loop"
-        extra = (f", rank {self.ask.rank}" if self.ask.rank else "") + (
-            ", checkpointing" if self.ask.checkpointing else ""
-        )
+        extra = f", rank {self.ask.rank}" if self.ask.rank else ""
+        extra += f", {self.ask.precision}" if self.ask.precision != "float32" else ""
+        extra += ", checkpointing" if self.ask.checkpointing else ""
         return f"{self.model}: {self.ask.job} ({how}{extra}), {rows} x {self.ask.context}"
 
 
@@ -134,6 +134,10 @@ POINTS = (
     _point("llama 110M", "full", 2, 256, plain=True),
     _point("llama 110M", "lora", 4, 256, rank=16),
     _point("qwen3 60M", "full", 2, 512),
+    _point("llama 28M", "lora", 8, 512, rank=16, checkpointing=True),
+    _point("llama 28M", "full", 8, 512, checkpointing=True),
+    _point("llama 28M", "full", 8, 512, precision="mixed"),
+    _point("llama 110M", "lora", 4, 512, rank=16, precision="bfloat16"),
 )
 FITS = (
     _point("llama fit", "lora", 8, 256, rank=8),

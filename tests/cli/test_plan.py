@@ -17,7 +17,7 @@ def test_llama_3_8b_is_explained_and_refused_with_the_next_command(capsys: pytes
     assert main.run(SHOWN) == 69
     out, err = capsys.readouterr()
     assert "linear maps in NF4: values x bits x bytes a bit" in out
-    assert "= 3 x 2,048 x 128,256 x 4" in out
+    assert "= 3 x 64 x 128,256 x 4" in out
     following = err.rsplit("next: basewright ", 1)[1].split()
     assert main.run(following) == 0
 
@@ -62,11 +62,12 @@ def test_it_starts_within_four_times_the_help() -> None:
     assert best["plan"] <= 4 * best["--help"]
 
 
-def test_one_step_is_made_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["plan", "foundling-prose", "--context", "128", "--batch", "2", "--rank", "4", "--measure", "--json"]
+@pytest.mark.parametrize("more", [[], ["--checkpointing"]])
+def test_one_step_is_made_and_compared(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "foundling-prose", "--context", "128", "--batch", "2", "--rank", "4", "--measure", "--json", *more]
     assert main.run(words) == 0
     dry = json.loads(capsys.readouterr().out)
-    assert dry["measured"] > 50 * 2**20
+    assert dry["measured"] > 40 * 2**20
     assert dry["predicted"] / dry["measured"] == pytest.approx(1, abs=0.25)
 
 

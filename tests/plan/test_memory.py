@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from basewright.catalog import cards
 from basewright.errors import UsageError
-from basewright.plan import memory
+from basewright.plan import memory, traits
 from basewright.plan.model import Model
-from basewright.records import Ask, Job, ModelCard
-from basewright.train import losses
+from basewright.records import Ask, Job, PlanPrecision
+from basewright.train import kernels, losses, quick
+from tests.plan import built
 
 KIB, MIB = 2**10, 2**20
 JOBS: tuple[Job, ...] = ("complete", "evaluate", "lora", "qlora", "full", "pretrain", "dpo", "serve")
@@ -62,17 +63,18 @@ def test_a_lora_step_by_hand() -> None:
     assert need.memory.gradients == 4 * adapter  # of the micro-batch before this one
     assert need.memory.optimizer == 8 * adapter
     assert need.memory.kv_cache == 0
-    layer = 2 * 16 + 2 + 2 * 16 + 2 * 8 + 4 + 3 * 32  # norm inputs, deviations, q and out, k and v, log-sum-exp, gate
-    layer += 16 + 32 + 2 * 3  # inputs of the adapters on q and on down, and what is between their halves
-    assert need.memory.activations == 4 * 8 * (2 * layer + 16)  # and the last hidden states, gathered
-    assert need.memory.logits == 3 * 8 * 100 * 4
+    layer = 2 * 16 + 2 + 2 * 16 + 2 * 8 + 4 + 2 * 32  # norm inputs, deviations, q and out, k and v, log-sum-exp, gate
+    layer += 16 + 32 + 2 * 3  # and up; inputs of the adapters on q and on down, and what is between their halves
+    outside = 2 * 4 + 3 * 16  # angles; the last hidden states, gathered, their gradient
+    assert need.memory.activations == 4 * 8 * (2 * layer + outside)
+    assert need.memory.logits == 2 * 8 * 100 * 4
     assert need.moment == "the loss is computed"
 
 
-def test_a_full_step_in_one_micro_batch_has_no_gradients_when_the_loss_is_computed() -> None:
+def test_a_full_step_in_one_micro_batch_has_one_gradient_when_the_loss_is_computed() -> None:
     need = memory.need(model(vocab_size=5000), ask("full", context=64))
     assert need.moment == "the loss is computed"
-    assert need.memory.gradients == 0
+    assert need.memory.gradients == 4 * 5000 * 16  # of the output map, which is made with the logits
     assert need.memory.weights == 4 * model(vocab_size=5000).parameters
     assert need.memory.optimizer == 8 * model(vocab_size=5000).parameters
 
@@ -92,11 +94,22 @@ def test_qlora_keeps_embeddings_as_they_are_and_a_map_out_of_nf4() -> None:
 
 
 def test_long_rows_hold_the_logits_of_one_chunk_only() -> None:
-    assert memory.CHUNK == losses.CHUNK
-    short, long = (memory.need(model(), ask("lora", context=tokens)).memory.logits for tokens in (2048, 4096))
+    short, long = (memory.need(model(), ask("lora", context=tokens)).memory.logits for tokens in (4096, 8192))
     assert short == long == 3 * 2048 * 100 * 4
     plain = memory.need(model(), ask("lora", context=4096, plain=True)).memory.logits
     assert plain == 2 * short
+
+
+@pytest.mark.parametrize("vocabulary", [100, 16_384, 200_000])
+def test_the_chunk_of_the_plan_is_the_chunk_of_the_loss(vocabulary: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    one, seen = model(vocab_size=vocabulary), list[int]()
+    monkeypatch.setattr(kernels, "cross_entropy", lambda *given: seen.append(given[3]))
+    with torch.device("meta"):
+        made = AutoModelForCausalLM.from_config(LlamaConfig(**{**one.card.config, "model_type": "llama"}))
+    losses.cross_entropy(made, torch.zeros(4096, 16), torch.zeros(4096, dtype=torch.long))
+    assert seen == [memory.positions(one, ask("lora", context=4096))]
 
 
 def test_checkpointing_keeps_what_flows_between_layers_and_one_layer() -> None:
@@ -193,43 +206,44 @@ def test_an_unknown_target_is_named_with_the_nearest() -> None:
 
 # --- against autograd ---------------------------------------------------------------------------------
 
-
-def kept_for_backward(card: ModelCard, trained: bool, targets: tuple[str, ...]) -> int:
-    """Bytes of all storages that a forward pass saves and that are not weights, of one packed row."""
-    import numpy as np
-
-    from basewright.data.pack import pack
-    from basewright.text.encode import Encoded
-    from basewright.train import attention
-    from tests.plan import built
-
-    attention.install()
-    made = built.model(card, attention.NAME)
-    made = made if trained else built.with_lora(made, targets, 3)
-    ids = np.random.default_rng(0).integers(0, card.shape.vocabulary, (4, 64)).tolist()
-    row = pack([Encoded(tuple(each), (True,) * 64) for each in ids])
-    held = {p.untyped_storage().data_ptr() for p in made.parameters()}
-    saved: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in held:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses.next_token(made.train(), row)
-    return sum(saved.values()) - 4 * row.supervised * card.shape.vocabulary  # without the log-probabilities
+FAMILIES = ["llama", "qwen3", "mixtral", "gpt_neox"]
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "mixtral", "gpt_neox"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("trained", [True, False])
 def test_h053_what_autograd_keeps_is_what_the_plan_says(family: str, trained: bool) -> None:
-    from tests.plan import built
-
-    card = built.card(family)
-    job: Job = "full" if trained else "lora"
-    targets = () if trained else Model.of(card).targets(())
-    need = memory.need(Model.of(card), ask(job, context=64, rows=4, targets=targets))
+    card, asked = built.card(family), built.asked(family, trained)
+    need = memory.need(Model.of(card), asked)
+    passing = 2 * asked.micro_tokens * card.shape.width * 4  # the last hidden states, and those that are supervised
     assert need.moment == "the loss is computed"
-    assert need.memory.activations / kept_for_backward(card, trained, targets) == pytest.approx(1, abs=0.04)
+    assert (need.memory.activations - passing) / built.kept(card, asked) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_h053_the_most_that_lives_in_a_step_is_what_the_plan_says(
+    family: str, trained: bool, checkpointing: bool
+) -> None:
+    asked = built.asked(family, trained, checkpointing=checkpointing)
+    assert built.planned(asked, family) / built.peak(built.card(family), asked) == pytest.approx(1, abs=0.015)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_h053_and_in_a_step_of_16_bits(
+    family: str, trained: bool, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor that multiplies them in float32, as plans for processors take it."""
+    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: False)
+    precision: PlanPrecision = "mixed" if trained else "bfloat16"
+    asked = built.asked(family, trained, checkpointing=checkpointing, precision=precision)
+    assert built.planned(asked, family) / built.peak(built.card(family), asked) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_layers_that_are_written_out_are_those_of_the_families_said_so(family: str) -> None:
+    made = built.model(built.card(family), "sdpa")
+    quick.quicken(made)
+    assert any("forward" in vars(module) for module in made.modules()) == (family in traits.WRITTEN)

@@ -32,8 +32,8 @@ NF4 = 4.127
 BITS = {"f16": 16.0, "q8_0": 8.5, "q4_k_m": 4.89, "nf4": NF4}
 """Bits of a weight at rest. q8_0 stores a float16 scale with every 32 values (ggml, `block_q8_0`); q4_k_m mixes types,
 4.57 of 14.96 GB for Llama 3.1 8B (runyard.dev/blog/q4-k-m-vs-q5-k-m-vs-q6-k-vs-q8-0-quantization-quality-loss)."""
-CHUNK = 2048
-"""Positions whose logits exist at a time in training (`train.losses.CHUNK`)."""
+CHUNK, FEWEST, LOGITS = 2048, 64, 2**22
+"""Positions and logits that exist at a time in training, at most (`train.losses`)."""
 OWN_TOKENS = 64
 """Tokens that an evaluated row has of its own, beyond the prefix all rows share; shorter ones need more memory."""
 UBATCH = 512
@@ -194,9 +194,9 @@ def kv_cache(model: Model, context: int, rows: int, size: int) -> Term:
 def _training(model: Model, ask: Ask, kind: str) -> tuple[str, list[Term]]:
     """The moment that needs most, and its terms."""
     moments = {
-        "the loss is computed": _at_loss(model, ask),
-        "the last layer's gradients are computed": _at_last(model, ask),
-        "the first layer's gradients are computed": _at_first(model, ask),
+        "the loss is computed": _at_loss(model, ask, kind),
+        "the last layer's gradients are computed": _at_last(model, ask, kind),
+        "the first layer's gradients are computed": _at_first(model, ask, kind),
         "the optimizer moves the weights": _at_optimizer(model, ask, kind),
     }
     moment = max(moments, key=lambda name: sum(term.bytes for term in moments[name]))
@@ -204,55 +204,123 @@ def _training(model: Model, ask: Ask, kind: str) -> tuple[str, list[Term]]:
     return moment, _spread(model, ask, [*resting, *moments[moment]])
 
 
-def _at_loss(model: Model, ask: Ask) -> list[Term]:
-    """All activations, and the log-probabilities with two gradients of them: autograd's, and that of the softmax."""
-    tokens = at_once(ask)
-    positions = tokens if ask.plain or ask.job == "dpo" else min(tokens, CHUNK)
+def _at_loss(model: Model, ask: Ask, kind: str) -> list[Term]:
+    """All activations, and the loss."""
+    loss = _fused(model, ask, kind) if fused(model, ask) else _autograd(model, ask)
+    return [*_gradients_before(model, ask), *_kept(model, ask, kind), *_cast(model, ask), *loss]
+
+
+def fused(model: Model, ask: Ask) -> bool:
+    """Whether the gradient of the loss is made with the logits: Basewright's loop, and an output that is a matrix."""
+    capped = model.card.config.get("final_logit_softcapping") is not None
+    return _own(model, ask) and model.traits.head == "map" and not capped
+
+
+def positions(model: Model, ask: Ask) -> int:
+    """Whose logits exist at a time."""
+    if not _own(model, ask):
+        return at_once(ask)
+    return min(at_once(ask), CHUNK, max(FEWEST, LOGITS // model.shape.vocabulary))
+
+
+def _autograd(model: Model, ask: Ask) -> list[Term]:
+    """The log-probabilities with two gradients of them: autograd's, and that of the softmax."""
     logits = product(
         "logits",
         "log-probabilities and two gradients of them",
         three=3,
-        positions=positions,
+        positions=positions(model, ask),
         vocabulary=model.shape.vocabulary,
         bytes=FLOAT,
     )
-    return [*_gradients_before(model, ask), *_kept(model, ask), *_cast(model, ask), logits]
+    return [*_gathered(model, ask, 2), logits] if _own(model, ask) else [logits]
 
 
-def _at_last(model: Model, ask: Ask) -> list[Term]:
-    step, sparse = step_of(model, ask), model.shape.experts > 0
+def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
+    """Logits, log-probabilities of them and of the chunk before; all weights are trained: the output map's gradient,
+    and one chunk's part of it, for which the logits have gone."""
+    chunk, vocabulary, tokens = positions(model, ask), model.shape.vocabulary, at_once(ask)
+    arrays = 3 if tokens > chunk else 2
+    terms = _gathered(model, ask, 3)
+    if ask.job in WHOLE:
+        terms.append(product("gradients", "of the output map", values=model.table, bytes=FLOAT))
+        if model.table > (arrays - 1) * chunk * vocabulary:
+            terms.append(product("gradients", "a chunk's part of it", values=model.table, bytes=FLOAT))
+            arrays = 1
+    elif step_of(model, ask, kind).widened:
+        values = model.table + chunk * model.shape.width
+        terms.append(product("activations", "output map and its input, in float32", values=values, bytes=FLOAT))
+    logits = product("logits", "logits of a chunk", arrays=arrays, positions=chunk, vocabulary=vocabulary, bytes=FLOAT)
+    return [*terms, logits]
+
+
+def _gathered(model: Model, ask: Ask, times: int) -> list[Term]:
+    """Of packed rows: the last hidden states, those of supervised tokens, and their gradient where it exists."""
+    step = step_of(model, ask)
+    return [
+        product(
+            "activations",
+            "last hidden states, gathered, their gradient" if times == 3 else "last hidden states, gathered",
+            times=times,
+            tokens=at_once(ask),
+            width=model.shape.width,
+            bytes=step.flow,
+        )
+    ]
+
+
+def _at_last(model: Model, ask: Ask, kind: str) -> list[Term]:
+    step, sparse = step_of(model, ask, kind), model.shape.experts > 0
     tokens = at_once(ask)
-    on_top = product(
-        "activations", "on top, in one layer", tokens=tokens, bytes_a_token=tape.on_top(model, step, sparse=sparse)
-    )
-    terms = [*_kept(model, ask), *_cast(model, ask), on_top, *_recomputed(model, ask), *_dequantized(model, ask)]
+    terms = [
+        *_kept(model, ask, kind),
+        *_cast(model, ask),
+        *_on_top(model, step, tokens, sparse=sparse),
+        *_recomputed(model, ask, kind),
+        *_dequantized(model, ask),
+    ]
     before = _gradients_before(model, ask)
     if not before and ask.job in WHOLE:
-        head = product(
-            "gradients", "of the output map and one layer", values=model.table + model.per_layer, bytes=step_bytes(ask)
-        )
+        values = model.table + _begun(model)
+        head = product("gradients", "of the output map and the first of a layer", values=values, bytes=step_bytes(ask))
         return [head, *terms]
     return [*before, *terms]
 
 
-def _at_first(model: Model, ask: Ask) -> list[Term]:
-    step, shape = step_of(model, ask), model.shape
+def _begun(model: Model) -> int:
+    """Values of a layer's gradients while its feed-forward's are computed: the last map's; of experts, all."""
+    shape = model.shape
+    return model.per_layer if shape.experts else min(model.per_layer, shape.width * shape.feed_forward)
+
+
+def _on_top(model: Model, step: tape.Step, tokens: int, *, sparse: bool) -> list[Term]:
+    """What the gradients of one layer need above what it kept: in float32, or in the precision they are kept in."""
+    stages = [(tape.on_top(model, step, sparse=sparse), 0), *tape.widened(model, step)]
+    size, maps = max(stages, key=lambda stage: tokens * stage[0] + FLOAT * stage[1])
+    terms = [product("activations", "on top, in one layer", tokens=tokens, bytes_a_token=size)]
+    return [*terms, product("activations", "maps in float32", values=maps, bytes=FLOAT)] if maps else terms
+
+
+def _at_first(model: Model, ask: Ask, kind: str) -> list[Term]:
+    step, shape = step_of(model, ask, kind), model.shape
     sparse, tokens = shape.experts > shape.dense_layers * shape.experts, at_once(ask)
     pieces = tape.kept(model, step, sparse=sparse, windowed=False)
-    terms = [
-        _gradients(model, ask),
-        _pieces("activations", "kept by one layer", "tokens", tokens, pieces),
-        product(
-            "activations", "on top, in one layer", tokens=tokens, bytes_a_token=tape.on_top(model, step, sparse=sparse)
-        ),
+    outside = tape.once(model, step)  # has gone, and `on_top` is what is needed beyond it
+    return [
+        _gradients_at_first(model, ask),
+        _pieces("activations", "kept by one layer", "tokens", tokens, [*pieces, tape.Piece("what flows in", outside)]),
+        *_on_top(model, step, tokens, sparse=sparse),
         *_cast(model, ask),
         *_dequantized(model, ask),
     ]
-    if shape.tied and ask.job in WHOLE:
-        terms.append(
-            product("gradients", "of the table, as input and as output", values=model.table, bytes=step_bytes(ask))
-        )
-    return terms
+
+
+def _gradients_at_first(model: Model, ask: Ask) -> Term:
+    if ask.job not in WHOLE or accumulation(ask) > 1:
+        return _gradients(model, ask)
+    later = model.per_layer - _begun(model) + (0 if model.shape.tied else model.table)
+    values = model.parameters - later
+    return product("gradients", "of all but the embedding and most of a layer", values=values, bytes=step_bytes(ask))
 
 
 def _at_optimizer(model: Model, ask: Ask, kind: str) -> list[Term]:
@@ -267,14 +335,14 @@ def _at_optimizer(model: Model, ask: Ask, kind: str) -> list[Term]:
     return [_gradients(model, ask), moving]
 
 
-def _kept(model: Model, ask: Ask) -> list[Term]:
-    step, shape, tokens = step_of(model, ask), model.shape, at_once(ask)
+def _kept(model: Model, ask: Ask, kind: str) -> list[Term]:
+    step, shape, tokens = step_of(model, ask, kind), model.shape, at_once(ask)
     if ask.checkpointing:
         terms = [
             product(
                 "activations",
                 "kept between layers",
-                layers=shape.layers,
+                layers=shape.layers + (0 if step.trained else 1),  # with an adapter the first layer's input too
                 tokens=tokens,
                 width=shape.width,
                 bytes=step.flow,
@@ -292,14 +360,13 @@ def _kept(model: Model, ask: Ask) -> list[Term]:
             for count, sparse, windowed in kinds_of_layers(model)
             if count
         ]
-    last = tape.once(model, step) + (shape.width * FLOAT if step.packed else 0)
-    return [*terms, product("activations", "outside the layers", tokens=tokens, bytes_a_token=last)]
+    return [*terms, product("activations", "outside the layers", tokens=tokens, bytes_a_token=tape.once(model, step))]
 
 
-def _recomputed(model: Model, ask: Ask) -> list[Term]:
+def _recomputed(model: Model, ask: Ask, kind: str) -> list[Term]:
     if not ask.checkpointing:
         return []
-    step = step_of(model, ask)
+    step = step_of(model, ask, kind)
     pieces = max(
         (
             tape.kept(model, step, sparse=sparse, windowed=windowed)
@@ -454,19 +521,27 @@ def accumulation(ask: Ask) -> int:
     return max(1, -(-ask.batch * ask.context // ask.micro_tokens)) if ask.job in TRAINING else 1
 
 
+def _own(model: Model, ask: Ask) -> bool:
+    """Basewright's loop, which computes packed rows of decoders."""
+    return not ask.plain and ask.job in TRAINING and model.card.kind == "decoder"
+
+
 @lru_cache(maxsize=4)
-def step_of(model: Model, ask: Ask) -> tape.Step:
+def step_of(model: Model, ask: Ask, kind: str = "cpu") -> tape.Step:
     trained, adapted = ask.job in WHOLE, ask.job in TRAINING and ask.job not in WHOLE
+    own, size = _own(model, ask), 2 if ask.precision in ("bfloat16", "float16", "mixed") else FLOAT
     targets = model.targets(ask.targets if adapted else ()) if ask.job in TRAINING else ()
-    layers = model.shape.layers
+    layers, family = model.shape.layers, str(model.card.config.get("model_type"))
     return tape.Step(
         trained=trained,
-        reads=traits.reads(str(model.card.config.get("model_type")), model.maps, targets, layers),
+        reads=traits.reads(family, model.maps, targets, layers),
         autocast=ask.precision == "mixed",
         ranks=ask.rank * sum(len(model.maps[name]) for name in targets) // layers,
-        size=2 if ask.precision in ("bfloat16", "float16", "mixed") else FLOAT,
+        size=size,
         scores=ask.attention == "math",
-        packed=not ask.plain and ask.job in TRAINING and model.card.kind == "decoder",
+        own=own,
+        written=own and family in traits.WRITTEN and model.card.config.get("hidden_act", "silu") == "silu",
+        widened=own and adapted and kind == "cpu" and size < FLOAT,
         context=min(ask.context, ask.micro_tokens),
     )
 

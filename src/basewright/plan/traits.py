@@ -30,6 +30,8 @@ class Traits:
     joined_qkv: bool = False
     """Queries, keys and values are views of one output, all of which stays while one of them does."""
     joined_gate: bool = False
+    biased: bool = False
+    """Linear maps have a bias."""
     copies_out: bool = False
     """Attention's output is copied before the next map."""
     activation: Activation = "one"
@@ -40,9 +42,9 @@ class Traits:
     measured: bool = True
 
 
-GPT2 = Traits(norm="layer", rotary=False, joined_qkv=True, activation="written out")
-NEOX = Traits(norm="layer", joined_qkv=True, copies_out=True)
-BERT = Traits(norm="layer", rotary=False, head="masked")
+GPT2 = Traits(norm="layer", rotary=False, joined_qkv=True, biased=True, activation="written out")
+NEOX = Traits(norm="layer", joined_qkv=True, biased=True, copies_out=True)
+BERT = Traits(norm="layer", rotary=False, biased=True, head="masked")
 LLAMA = Traits()
 FAMILIES: dict[str, Traits] = {
     **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "gemma", "smollm3"), LLAMA),
@@ -51,13 +53,15 @@ FAMILIES: dict[str, Traits] = {
     "olmo2": Traits(norms_of_heads=True),
     "olmo": Traits(norm="layer"),
     "phi3": Traits(joined_qkv=True, joined_gate=True, copies_out=True),
-    "phi": Traits(norm="layer", norms=1, copies_out=True, activation="written out"),
+    "phi": Traits(norm="layer", norms=1, biased=True, copies_out=True, activation="written out"),
     "gpt2": GPT2,
     "gpt_neox": NEOX,
-    "opt": Traits(norm="layer", rotary=False, activation="relu"),
+    "opt": Traits(norm="layer", rotary=False, biased=True, activation="relu"),
     **dict.fromkeys(("bert", "roberta", "xlm-roberta"), BERT),
     "modernbert": Traits(norm="layer", joined_qkv=True, joined_gate=True, head="masked"),
 }
+WRITTEN = ("llama",)
+"""Families whose layers `train.quick` knows: transformers has one class for norm, attention and feed-forward."""
 UNMEASURED: dict[str, Traits] = {
     "stablelm": Traits(norm="layer", copies_out=True),
     "gemma2": Traits(norms=4, explicit_scores=True),

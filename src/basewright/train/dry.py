@@ -22,7 +22,8 @@ from basewright.plain import from_plain, to_plain
 from basewright.plan import memory
 from basewright.records import Ask, Dry, ModelCard, Plan, TrainSettings, silent
 
-JOBS = ("lora", "full", "evaluate")
+PRECISIONS = {"lora": ("float32", "bfloat16"), "full": ("float32", "mixed"), "evaluate": ("float32",)}
+"""What Basewright runs on a processor: an adapter on a base in 16 bits, all weights in float32 under autocast."""
 STEPS = 2
 """The second step is the first that has AdamW's moments from its beginning."""
 TIMEOUT = 3600.0
@@ -34,8 +35,8 @@ def run(plan: Plan, folder: Path) -> Dry:
     Raises `UsageError` for a job that cannot be tried here, `DoesNotFit` when the process does not survive it.
     """
     ask = plan.ask
-    own = plan.job == "evaluate" or (ask is not None and not ask.plain and not ask.checkpointing)
-    if ask is None or plan.job not in JOBS or plan.precision != "float32" or not own:
+    own = plan.job == "evaluate" or (ask is not None and not ask.plain)
+    if ask is None or plan.precision not in PRECISIONS.get(plan.job, ()) or not own:
         raise UsageError(
             f"{plan.job} in {plan.precision}, as asked, is nothing that Basewright runs here: it cannot be tried",
             fix=f"basewright plan {plan.model} --job lora --measure",
@@ -110,7 +111,9 @@ def _train(card: ModelCard, ask: Ask, folder: Path, scratch: Path) -> float:
     from basewright.train import adapters, loop, losses, quick
     from basewright.train.opened import open_model
 
-    model = open_model(folder)
+    model = open_model(folder, "bfloat16" if ask.precision == "bfloat16" else "float32")
+    if ask.checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
     if ask.rank:
         names = Model.of(card).targets(ask.targets)
         model = adapters.put_on(model, LoraSettings(rank=ask.rank, alpha=float(ask.rank), targets=names), 0)
@@ -135,6 +138,7 @@ def _train(card: ModelCard, ask: Ask, folder: Path, scratch: Path) -> float:
         clip=1.0,
         seed=0,
         save_every=1,
+        precision="float32" if ask.precision == "float32" else "bfloat16",
     )
     machine.forget_peak()
     loop.run(model, rows, losses.next_token, settings, scratch, progress, identity="dry")
