@@ -94,7 +94,7 @@ def test_loss_and_gradient_are_those_of_the_formula(base: Made[Weights], beta: f
     rows = pairs(open_tokenizer(folder))
     attention.install()
     plain, start, ours = load_model(folder), load_model(folder), load_model(folder, attention=attention.NAME)
-    known = replace(Preferences(rows, beta), reference=reference.of(ours, Preferences(rows), None, None, silent))
+    known = replace(Preferences(rows, beta), reference=reference.of(ours, Preferences(rows)))
     torch.manual_seed(0)
     for one, other in zip(plain.parameters(), ours.parameters(), strict=True):  # somewhere on the way
         change = 0.02 * torch.randn(one.shape)
@@ -139,14 +139,14 @@ def test_the_reference_is_kept_and_read_again(base: Made[Weights], tmp_path: Pat
     objective = Preferences(pairs(open_tokenizer(folder)))
     model = load_model(folder, attention=attention.NAME)
     keep = tmp_path / "start"
-    first = reference.of(model, objective, PREFERRED, keep, silent)
+    first = reference.of(model, objective, PREFERRED, keep)
     for p in model.parameters():
         p.data.zero_()
-    assert np.array_equal(reference.of(model, objective, PREFERRED, keep, silent), first)
-    assert not np.array_equal(reference.of(model, objective, PREFERRED, None, silent), first)
+    assert np.array_equal(reference.of(model, objective, PREFERRED, keep), first)
+    assert not np.array_equal(reference.of(model, objective, PREFERRED), first)
     (keep / reference.FILE).write_bytes(b"cut")  # and is made again where it is damaged
     assert store.faults(keep)
-    assert not np.array_equal(reference.of(model, objective, PREFERRED, keep, silent), first)
+    assert not np.array_equal(reference.of(model, objective, PREFERRED, keep), first)
     assert not store.faults(keep)
 
 

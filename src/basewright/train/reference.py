@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from basewright import signals, store
 from basewright.data.pack import Floats, Order
-from basewright.records import Progress, TrainSettings
+from basewright.records import Progress, TrainSettings, silent
 from basewright.train import loop, losses
 
 if TYPE_CHECKING:
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 FILE = "reference.safetensors"
 
 
-def of(model: Any, pairs: Preferences, settings: TrainSettings | None, keep: Path | None, progress: Progress) -> Floats:
+def of(
+    model: Any,
+    pairs: Preferences,
+    settings: TrainSettings | None = None,
+    keep: Path | None = None,
+    progress: Progress = silent,
+) -> Floats:
     """(pairs, 2) log-likelihoods in nats, chosen and rejected; read from `keep` where that holds them whole."""
     if keep is not None and keep.exists() and not store.faults(keep):
         kept: Floats = load_file(keep / FILE)["nats"]
