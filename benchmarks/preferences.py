@@ -81,7 +81,7 @@ def _ours(folder: Path, scratch: Path) -> list[dict[str, float]]:
     from basewright.text import encode
     from basewright.text.tokenizer import open_tokenizer
     from basewright.train import attention, loop
-    from basewright.train.objectives import Pair, Preferences
+    from basewright.train.preferences import Pair, Preferences
 
     attention.install()
     tokenizer, model = open_tokenizer(folder), load_model(folder, attention=attention.NAME)
@@ -193,15 +193,17 @@ def _tell(base: Path, adapter: Path, test: Path) -> None:
     from basewright.data import files, prepare
     from basewright.stats import intervals, paired
     from basewright.text.tokenizer import open_tokenizer
-    from basewright.train import objectives, reference
+    from basewright.train import objectives
     from basewright.train.opened import open_model
+    from basewright.train.preferences import Preferences
 
     tokenizer, model = open_tokenizer(base), open_model(base)
     taught = prepare.prepare(files.read(test), tokenizer, 10**6, prepare.Options(keep_near=True)).taught
     learned = objectives.of(taught, prepare.encoded(taught, tokenizer))
-    assert isinstance(learned, objectives.Preferences)
-    before = reference.of(model, learned)
-    after = reference.of(PeftModel.from_pretrained(model, adapter), learned)
+    assert isinstance(learned, Preferences)
+    before, after = (learned.begin(one).reference for one in (model, PeftModel.from_pretrained(model, adapter)))
+    assert before is not None
+    assert after is not None
     then, now = ((nats[:, 0] > nats[:, 1]).tolist() for nats in (before, after))
     moved = after - before
     rewarded = (moved[:, 0] > moved[:, 1]).tolist()

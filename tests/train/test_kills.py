@@ -31,11 +31,11 @@ from basewright.records import (
     silent,
 )
 from basewright.store import Store
-from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import tune
-from basewright.train.objectives import NextToken, Objective, Preferences
-from tests.train.test_preferences import pairs
+from basewright.train.objectives import NextToken, Objective
+from basewright.train.preferences import Preferences
+from tests.train.test_preferences import pairs, ratings
 from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pulled
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -43,12 +43,16 @@ FORKS.set_forkserver_preload(["basewright.train.tune", "tests.train.test_kills"]
 RUN = replace(SETTINGS, steps=16, save_every=2, micro_tokens=64)
 CHAIN = 10
 """Kills of one run, at most."""
-Method = Literal["lora", "dora", "pissa", "full", "dpo"]
+Method = Literal["lora", "dora", "pissa", "full", "dpo", "kto"]
 METHODS: tuple[Method, ...] = get_args(Method)
+PREFERRED = ("dpo", "kto")
+VARIANTS: dict[Method, LoraVariant] = {"dora": "dora", "pissa": "pissa"}
 
 
-def examples(tokenizer: Tokenizer) -> list[Encoded]:
-    return tune.examples(ITEMS, LAYOUT, tokenizer)
+def objective(method: Method, tokenizer: Tokenizer) -> Objective:
+    if method == "dpo":
+        return Preferences(pairs(tokenizer))
+    return ratings(tokenizer) if method == "kto" else NextToken(tune.examples(ITEMS, LAYOUT, tokenizer))
 
 
 class Work:
@@ -59,19 +63,18 @@ class Work:
         self.method = method
         self.base: Made[Weights] = pulled(folder, "bfloat16")
         tokenizer = open_tokenizer(self.base.folder / "model")
-        self.objective: Objective = Preferences(pairs(tokenizer)) if method == "dpo" else NextToken(examples(tokenizer))
+        self.objective = objective(method, tokenizer)
         self.paper: Certificate = replace(certificate(self.base), data_hash=self.objective.identity)
         self.train: TrainSettings = replace(RUN, precision="float32" if method == "full" else "bfloat16")
-        if method == "dpo":  # a pair is longer than a row
-            self.train = replace(self.train, micro_tokens=96, batch_tokens=192, beta=0.1)
+        if method in PREFERRED:  # a pair is longer than a row, and a group of ratings than a pair
+            self.train = replace(self.train, micro_tokens=256, batch_tokens=512, beta=0.1)
 
     def make(self, name: str) -> None:
         about, runs = (self.base, self.paper, self.objective, LAYOUT), Store(self.folder / name)
         if self.method == "full":
             runs.make("checkpoint", {}, Checkpoint, lambda work: tune.full(*about, self.train, work, silent))
             return
-        variant: LoraVariant = "lora" if self.method == "dpo" else self.method
-        lora: LoraSettings = replace(LORA, variant=variant)
+        lora: LoraSettings = replace(LORA, variant=VARIANTS.get(self.method, "lora"))
         runs.make("adapter", {}, Adapter, lambda work: tune.adapt(*about, lora, self.train, work, silent))
 
     def result(self, name: str) -> dict[str, str]:
