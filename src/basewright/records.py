@@ -1064,7 +1064,7 @@ class TrainSettings:
     recompute: bool = False
     """Whether a layer's activations are computed again for its gradient instead of kept."""
     beta: float | None = None
-    """DPO's, reward for a nat of distance from the reference; None where no answer is preferred."""
+    """Of DPO and KTO, reward for a nat of distance from the reference; None where no answer is preferred."""
     validate_tokens: int = 0
     """Tokens seen from one look at the validation rows to the next; 0: no look."""
     patience: int = 0
@@ -1184,7 +1184,7 @@ class Adapter:
     flops: float
     first_loss: float
     last_loss: float
-    """Nats per supervised token, or pair of a preference; first and last step."""
+    """Nats per supervised token, or the loss per pair or rated answer; first and last step."""
     sha256: str
     parent: str = ""
     """The sha256 of the adapter that this one continues."""
@@ -1303,7 +1303,7 @@ class Tuning:
     stop_ids: tuple[int, ...]
     first_loss: float
     last_loss: float
-    """Nats per supervised token, or pair of a preference; first and last step."""
+    """Nats per supervised token, or the loss per pair or rated answer; first and last step."""
     head: Head | None = None
     """None where answers are written."""
     validation: Validation | None = None

@@ -104,9 +104,9 @@ def test_what_preferences_need_is_derived_and_said(model: Path, capsys: pytest.C
     prefer(model)
     assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 0
     shown = capsys.readouterr()
-    assert "preferences by DPO" in shown.err
-    assert "as in DPO's paper" in shown.out
-    assert "nats a pair 0.693" in shown.out
+    assert "preferences, by DPO" in shown.err
+    assert "as in the papers" in shown.out
+    assert "loss 0.693" in shown.out
 
 
 def test_a_beta_without_preferences_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,11 +114,15 @@ def test_a_beta_without_preferences_is_refused(model: Path, capsys: pytest.Captu
     assert "--beta is about preferences" in capsys.readouterr().err
 
 
-def test_rated_answers_are_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"prompt": "Name a colour.", "completion": " red", "label": True}
-    (model.parent / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 2
-    assert "rated answers" in capsys.readouterr().err
+def test_rated_answers_are_learned_by_kto(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"{a} {b}" for a in FILLER for b in KEYS]
+    answers = [(f"It is {w}.", True) if i % 2 else (f"No, never {w}!", False) for i, w in enumerate(words)]
+    rows_of = [{"prompt": f"Say {w}.", "completion": a, "label": ok} for w, (a, ok) in zip(words, answers, strict=True)]
+    (model.parent / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    made = tune(capsys, model)
+    assert made["record"]["first_loss"] == pytest.approx(0.5, abs=1e-2)
+    assert made["record"]["last_loss"] < 0.4
+    assert made["record"]["train"]["beta"] == 0.1
 
 
 def test_rows_that_do_not_fit_are_refused_before_any_step(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

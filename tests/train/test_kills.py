@@ -23,6 +23,7 @@ from basewright.records import (
     Adapter,
     Certificate,
     Checkpoint,
+    LoraSettings,
     LoraVariant,
     Made,
     TrainSettings,
@@ -30,28 +31,32 @@ from basewright.records import (
     silent,
 )
 from basewright.store import Store
-from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import tune
-from basewright.train.objectives import NextToken, Objective, Preferences
+from basewright.train.objectives import NextToken, Objective
+from basewright.train.preferences import Preferences
 from basewright.train.replay import General
 from tests.models import TEXTS
 from tests.train import test_heads as heads
-from tests.train.test_preferences import pairs
-from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pulled
+from tests.train.test_preferences import pairs, ratings
+from tests.train.test_tune import LAYOUT, LORA, SETTINGS, certificate, pulled
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["basewright.train.tune", "tests.train.test_kills"])
 RUN = replace(SETTINGS, steps=16, save_every=2, micro_tokens=64)
 CHAIN = 10
 """Kills of one run, at most."""
-Method = Literal["lora", "dora", "pissa", "full", "dpo", "lora-head", "full-head", "lora beside", "dpo beside"]
+Method = Literal["lora", "dora", "pissa", "full", "dpo", "kto", "lora-head", "full-head", "lora beside", "dpo beside"]
 """Beside the rows: all that a run can have there, validation with early stop, an average of the weights and replay."""
 METHODS: tuple[Method, ...] = get_args(Method)
+PREFERRED = ("dpo", "kto", "dpo beside")
+VARIANTS: dict[Method, LoraVariant] = {"dora": "dora", "pissa": "pissa"}
 
 
-def examples(tokenizer: Tokenizer) -> list[Encoded]:
-    return tune.examples(ITEMS, LAYOUT, tokenizer)
+def objective(method: Method, tokenizer: Tokenizer) -> Objective:
+    if method in ("dpo", "dpo beside"):
+        return Preferences(pairs(tokenizer))
+    return ratings(tokenizer) if method == "kto" else NextToken(tune.examples(ITEMS, LAYOUT, tokenizer))
 
 
 class Work:
@@ -62,16 +67,14 @@ class Work:
         self.method = method
         self.base: Made[Weights] = pulled(folder, "bfloat16")
         tokenizer = open_tokenizer(self.base.folder / "model")
-        self.objective: Objective = NextToken(examples(tokenizer))
-        if method in ("dpo", "dpo beside"):
-            self.objective = Preferences(pairs(tokenizer))
+        self.objective = objective(method, tokenizer)
         self.paper: Certificate = replace(certificate(self.base), data_hash=self.objective.identity)
         if method.endswith("-head"):
             self.objective = heads.objective(self.base)
             self.paper = heads.certificate(self.base, self.objective)
         self.train: TrainSettings = replace(RUN, precision="float32" if method.startswith("full") else "bfloat16")
-        if method in ("dpo", "dpo beside"):  # a pair is longer than a row
-            self.train = replace(self.train, micro_tokens=96, batch_tokens=192, beta=0.1)
+        if method in PREFERRED:  # a pair is longer than a row, and a group of ratings than a pair
+            self.train = replace(self.train, micro_tokens=256, batch_tokens=512, beta=0.1)
         self.beside = tune.ALONE
         if method in ("lora beside", "dpo beside"):
             self.train = replace(self.train, validate_tokens=200, patience=2, ema=0.9, replay=0.2, learning_rate=0.05)
@@ -82,8 +85,7 @@ class Work:
         if self.method.startswith("full"):
             runs.make("checkpoint", {}, Checkpoint, lambda work: tune.full(*about, self.train, work, silent))
             return
-        variant: LoraVariant = self.method if self.method in ("dora", "pissa") else "lora"
-        lora = replace(LORA, variant=variant)
+        lora: LoraSettings = replace(LORA, variant=VARIANTS.get(self.method, "lora"))
         runs.make(
             "adapter",
             {},

@@ -22,7 +22,7 @@ from basewright.text import encode
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import adapters, attention, losses, reference, tune
-from basewright.train.objectives import Pair, Preferences
+from basewright.train.preferences import Pair, Preferences, Ratings
 from tests.train.test_tune import LAYOUT, LORA, SETTINGS, certificate, pulled
 
 ASKED = ("Where is the station?", "Name the ship.", "Who sells shells?", "How long is a rope? Say it in a word or two.")
@@ -94,7 +94,7 @@ def test_loss_and_gradient_are_those_of_the_formula(base: Made[Weights], beta: f
     rows = pairs(open_tokenizer(folder))
     attention.install()
     plain, start, ours = load_model(folder), load_model(folder), load_model(folder, attention=attention.NAME)
-    known = replace(Preferences(rows, beta), reference=reference.of(ours, Preferences(rows), None, None, silent))
+    known = Preferences(rows, beta).begin(ours)
     torch.manual_seed(0)
     for one, other in zip(plain.parameters(), ours.parameters(), strict=True):  # somewhere on the way
         change = 0.02 * torch.randn(one.shape)
@@ -139,14 +139,20 @@ def test_the_reference_is_kept_and_read_again(base: Made[Weights], tmp_path: Pat
     objective = Preferences(pairs(open_tokenizer(folder)))
     model = load_model(folder, attention=attention.NAME)
     keep = tmp_path / "start"
-    first = reference.of(model, objective, PREFERRED, keep, silent)
+
+    def known(keep: Path | None) -> list[Any]:
+        found = objective.begin(model, PREFERRED, keep).reference
+        assert found is not None
+        return list(found.flat)
+
+    first = known(keep)
     for p in model.parameters():
         p.data.zero_()
-    assert np.array_equal(reference.of(model, objective, PREFERRED, keep, silent), first)
-    assert not np.array_equal(reference.of(model, objective, PREFERRED, None, silent), first)
+    assert known(keep) == first
+    assert known(None) != first
     (keep / reference.FILE).write_bytes(b"cut")  # and is made again where it is damaged
     assert store.faults(keep)
-    assert not np.array_equal(reference.of(model, objective, PREFERRED, keep, silent), first)
+    assert known(keep) != first
     assert not store.faults(keep)
 
 
@@ -208,3 +214,90 @@ def test_each_fault_of_a_pair_has_its_check(base: Made[Weights]) -> None:
     assert failed(rows) == []
     assert failed([Pair(rows[0].chosen, rows[1].rejected), *rows[1:]]) == [(row_checks.PAIRED, 1)]
     assert failed([*rows, Pair(rows[0].chosen, rows[0].chosen)]) == [(row_checks.DIFFER, 1)]
+
+
+# --- ratings --------------------------------------------------------------------------------------
+
+
+def ratings(tokenizer: Tokenizer) -> Ratings:
+    answers = [(one, wanted) for pair in pairs(tokenizer) for one, wanted in zip(pair, (True, False), strict=True)]
+    kept = answers[:-8:2] + answers[1::2]  # fewer wanted than not
+    return Ratings.grouped([one for one, _ in kept], [wanted for _, wanted in kept])
+
+
+def rated_plainly(model: Any, start: Any, known: Ratings) -> torch.Tensor:
+    """Equation 8 of Ethayarajh et al. 2024, group by group, with two whole models; the mean over answers."""
+    total, wanted = torch.zeros(()), sum(known.wanted)
+    weights = {True: 12 / 8, False: 1.0}
+    assert (wanted, len(known.wanted) - wanted) == (8, 12)
+    for group in known.groups:
+        members = sorted(group, key=lambda i: len(known.rows[i].ids))
+        rows = [known.rows[i] for i in members]
+        with torch.no_grad():
+            moved = [answered(model, one) - answered(start, one) for one in strangers(rows)]
+            level = torch.stack(moved).mean().clamp(min=0)
+        for i, row in zip(members, rows, strict=True):
+            with torch.no_grad():
+                before = answered(start, row)
+            lead = 0.1 * (answered(model, row) - before - level)
+            value = torch.sigmoid(lead if known.wanted[i] else -lead)
+            total = total + weights[known.wanted[i]] * (1 - value)
+    return total / len(known.rows)
+
+
+def strangers(rows: list[Encoded]) -> list[Encoded]:
+    longest, found = max(len(row.ids) for row in rows), []
+    for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
+        asked, answer = row.mask.index(True), other.mask.index(True)
+        ids = (row.ids[:asked] + other.ids[answer:])[:longest]
+        found.append(Encoded(ids, (False,) * asked + (True,) * (len(ids) - asked)))
+    return found
+
+
+def test_ratings_have_loss_and_gradient_of_the_formula(base: Made[Weights]) -> None:
+    folder = base.folder / "model"
+    attention.install()
+    plain, start, ours = load_model(folder), load_model(folder), load_model(folder, attention=attention.NAME)
+    known = ratings(open_tokenizer(folder)).begin(ours)
+    assert [len(group) for group in known.groups] == [8, 8, 4]
+    torch.manual_seed(0)
+    for one, other in zip(plain.parameters(), ours.parameters(), strict=True):
+        change = 0.05 * torch.randn(one.shape)
+        one.data += change
+        other.data += change
+    packed = known.pack([0, 1, 2])
+    found = known.loss(ours, packed)
+    (found.loss / packed.supervised).backward()
+    wanted = rated_plainly(plain, start, known)
+    wanted.backward()
+    assert packed.supervised == 20
+    assert found.loss.item() / 20 == pytest.approx(wanted.item(), rel=1e-5)
+    grads = [torch.cat([p.grad.flatten() for p in model.parameters()]) for model in (ours, plain)]
+    assert (grads[0] - grads[1]).norm() < 1e-4 * grads[1].norm()
+
+
+def test_ratings_pass_the_model_checks_and_are_learned(base: Made[Weights], tmp_path: Path) -> None:
+    attention.install()
+    folder = base.folder / "model"
+    objective = ratings(open_tokenizer(folder))
+    model = load_model(folder, attention=attention.NAME)
+    assert [c.name for c in model_checks.model_checks(model, objective) if not c.passed] == []
+    settings = replace(PREFERRED, micro_tokens=256, batch_tokens=512)
+    about = (base, replace(certificate(base), data_hash=objective.identity), objective, LAYOUT, LORA, settings)
+    made, _ = Store(tmp_path / "runs").make("adapter", {}, Adapter, lambda work: tune.adapt(*about, work, silent))
+    first, *_, last = steps(made)
+    assert first["margin"] == 0
+    assert last["loss"] < 0.8 * first["loss"]
+    assert last["accuracy"] > 0.9
+
+
+def test_the_level_of_a_group_is_part_of_its_loss(base: Made[Weights]) -> None:
+    """A model that gives more to every answer has learned nothing of which are wanted."""
+    attention.install()
+    folder = base.folder / "model"
+    model = load_model(folder, attention=attention.NAME)
+    known = ratings(open_tokenizer(folder)).begin(model)
+    assert known.reference is not None
+    shifted = replace(known, reference=known.reference - 5.0)
+    for one in (known, shifted):
+        assert one.loss(model, one.pack([0, 1])).sums["margin"].item() == pytest.approx(0.0, abs=1e-4)

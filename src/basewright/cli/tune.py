@@ -41,7 +41,9 @@ POSITIVE = click.IntRange(1)
 @click.option("--batch-tokens", type=POSITIVE, help="Tokens of an optimizer step.")
 @click.option("--micro-tokens", type=POSITIVE, help="Tokens computed at once; less needs less memory.")
 @click.option(
-    "--beta", type=click.FloatRange(0, min_open=True), help="Of preferences: what a nat away from the base costs (DPO)."
+    "--beta",
+    type=click.FloatRange(0, min_open=True),
+    help="Of preferences: what a nat away from the base costs (DPO, KTO).",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="What the frozen base is held in.")
@@ -120,8 +122,9 @@ def command(
 ) -> None:
     """Adapt MODEL, a model of the catalog or a folder, to the rows of DATA, in any form that `certify` reads.
 
-    Rows with a chosen and a rejected answer are learned as preferences (DPO), others as what to write. What is not
-    given is derived from the data and printed. Stop it at any time and run it again: it continues.
+    Rows with a chosen and a rejected answer are learned as preferences (DPO), rated answers as ratings (KTO), others as
+    what to write. What is not given is derived from the data and printed. Stop it at any time and run it again: it
+    continues.
 
     \b
     basewright tune foundling-prose examples/data/contract-clauses.jsonl --effort pilot
@@ -204,21 +207,12 @@ def _base(model: str, store: Store) -> Made[Weights]:
 
 
 def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> Prepared:
-    """The rows of a file or folder as what is taught, each accounted for.
-
-    Raises `UsageError` for rated answers: no loss here learns from them.
-    """
+    """The rows of a file or folder as what is taught, each accounted for."""
     from basewright.data import files, prepare
-    from basewright.errors import UsageError
 
     found = prepare.prepare(files.read(path), tokenizer, room, options)
-    if found.shape == "kto":
-        raise UsageError(
-            f"{found.name} holds rated answers, which are not learned from here",
-            fix="give pairs of a chosen and a rejected answer, or rows that say what to write",
-        )
     fates = ", ".join(f"{fate.rows:,} {fate.what}" for fate in found.ledger.fates)
-    learned = "preferences by DPO" if found.shape == "preference" else "what to write"
+    learned = {"preference": "preferences, by DPO", "kto": "ratings, by KTO"}.get(found.shape, "what to write")
     show.hint(f"Data      {found.name}: {found.ledger.read:,} rows, {found.shape}, so {learned}; {fates}")
     return found
 
@@ -271,7 +265,8 @@ def _derived(
     from basewright.errors import UsageError
     from basewright.train import adapters
     from basewright.train.effort import Given, derive
-    from basewright.train.objectives import Labelled, Preferences
+    from basewright.train.objectives import Labelled
+    from basewright.train.preferences import Preferences, Ratings
 
     continued = options.pop("continued")
     if continued is not None and method == "full":
@@ -285,7 +280,7 @@ def _derived(
         width=card.shape.width,
         stored=base.record.precision,
         maps=list(architectures.linears(card.config)),
-        preferences=isinstance(objective, Preferences),
+        preferences=isinstance(objective, Preferences | Ratings),
         given=Given(targets=tuple(targets.split(",")) if targets else None, **options),
         continued=None if continued is None else adapters.settings_of(_adapter_folder(continued)),
         head=isinstance(objective, Labelled),
@@ -452,9 +447,8 @@ def _text(made: Made[Adapter] | Made[Checkpoint], found: bool) -> str:
         f"{measured['tokens_per_second']:,.0f} tokens/s, {measured['mfu']:.0%} of this machine's matrix peak, "
         f"{show.size(measured['peak_memory'])} at most"
     )
-    unit = "token" if record.train.beta is None else "pair"
     tuned = (
-        f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, nats a {unit} {about.first_loss:.3f} → "
+        f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, loss {about.first_loss:.3f} → "
         f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}\n"
     )
     return (tuned + beside.came_of_it(about, record.tokens)).rstrip("\n")

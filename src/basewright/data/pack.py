@@ -61,6 +61,27 @@ class PackedPairs(Packed):
         return len(self.chosen)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedRatings(Packed):
+    """Segments that are rated answers, in groups; and prompts of each group with answers to its other prompts."""
+
+    weights: Floats
+    """(S,) what each answer counts, below 0 where it is not wanted."""
+    reference: Floats
+    """(S,) log-likelihood of each answer under the model before the first step, in nats."""
+    strangers: Packed
+    """S segments too, in the same groups."""
+    strangers_reference: Floats
+    """(S,)"""
+    groups: tuple[int, ...]
+    """Segments of each group."""
+
+    @property
+    def supervised(self) -> int:
+        """Answers."""
+        return len(self.weights)
+
+
 def pack(examples: Sequence[Encoded]) -> Packed:
     """Lay examples end to end; the label of a position is the next id of the same example where its mask says so."""
     return joined([_next_token(one) for one in examples])

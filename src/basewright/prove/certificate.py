@@ -21,8 +21,9 @@ from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import objectives, tune
-from basewright.train.objectives import Labelled, NextToken, Objective, Preferences
+from basewright.train.objectives import Labelled, NextToken, Objective
 from basewright.train.opened import open_classifier, open_model
+from basewright.train.preferences import Preferences
 
 SHOWN = 3
 """Rows whose mask is shown to the person."""
@@ -149,7 +150,7 @@ def _certificate(
     return Certificate(
         base=name,
         data_hash=objective.identity,
-        rows=len(objective.lengths),
+        rows=len(rows) // (2 if isinstance(objective, Preferences) else 1),
         tokens=sum(len(row.ids) for row in rows),
         supervised_tokens=sum(sum(row.mask) for row in rows),
         longest=max(len(row.ids) for row in rows),

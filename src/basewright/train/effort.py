@@ -10,7 +10,7 @@ import torch
 
 from basewright.errors import UsageError, nearest
 from basewright.records import LoraSettings, LoraVariant, TrainSettings, record
-from basewright.train.objectives import BETA
+from basewright.train.preferences import BETA
 from basewright.train.tune import steps_for
 
 Effort = Literal["pilot", "standard", "thorough"]
@@ -122,7 +122,7 @@ def derive(
     say = _Sayer()
     tokens, longest = sum(lengths), max(lengths + held)
     lora = None if method == "full" else _lora(say, method, effort, maps, given, continued)
-    beta = say("beta", given.beta, BETA, "as in DPO's paper") if preferences else None
+    beta = say("beta", given.beta, BETA, "as in the papers on DPO and KTO") if preferences else None
     passes = PREFERENCE_EPOCHS if preferences else HEAD_EPOCHS if head else EPOCHS
     epochs = say("epochs", given.epochs, passes[effort], f"effort {effort}")
     least = _power(max(longest, BATCH[0]))
@@ -142,7 +142,7 @@ def derive(
         rate, why = rate * PREFERENCE_RATE, why + ", a tenth for preferences"
     steps = steps_for(lengths, epochs * len(lengths), micro, batch, given.seed)
     train = TrainSettings(
-        steps=say("steps", None, steps, f"{epochs} times {len(lengths):,} rows"),
+        steps=say("steps", None, steps, f"{epochs} times all rows"),
         batch_tokens=batch,
         micro_tokens=micro,
         learning_rate=say("learning rate", given.learning_rate, float(f"{rate:.2g}"), why),

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from basewright.catalog.architectures import FAMILIES
-from basewright.data.pack import IGNORE, Packed, PackedPairs
+from basewright.data.pack import IGNORE, Packed, PackedPairs, PackedRatings
 from basewright.train import kernels
 
 CHUNK = 2048
@@ -61,6 +61,27 @@ def dpo(model: Any, row: PackedPairs, beta: float) -> Told:
     margin_P = reward_S[chosen] - reward_S[rejected]
     seen = margin_P.detach()
     return Told(-functional.logsigmoid(margin_P).sum(), {"accuracy": (seen > 0).sum(), "margin": seen.sum()})
+
+
+def kto(model: Any, row: PackedRatings, beta: float) -> Told:
+    """Sum over answers of |w| sigmoid(-s beta (r - z)), s = 1 for wanted answers and -1 for others.
+
+    r is the log-likelihood of the answer less that of the reference; z is the mean of r over the strangers of its
+    group, at least 0, and is not learned from. Ethayarajh et al. 2024 ("KTO"), equation 8 with
+    x = s beta (r - z) and 1 - sigmoid(x) = sigmoid(-x). Told are x, and the answers whose x is positive.
+    """
+    device = next(model.parameters()).device
+    weights_S, reference_S, strange_S = (
+        torch.from_numpy(a).to(device) for a in (row.weights, row.reference, row.strangers_reference)
+    )
+    with torch.no_grad():
+        strange_S = log_likelihoods(model, row.strangers) - strange_S
+        level_S = torch.cat([part.mean().clamp(min=0.0).expand(len(part)) for part in strange_S.split(row.groups)])
+    lead_S = weights_S.sign() * beta * (log_likelihoods(model, row) - reference_S - level_S)
+    seen = lead_S.detach()
+    return Told(
+        (weights_S.abs() * functional.sigmoid(-lead_S)).sum(), {"accuracy": (seen > 0).sum(), "margin": seen.sum()}
+    )
 
 
 def _supervised(model: Any, row: Packed) -> tuple[Any, torch.Tensor, torch.Tensor]:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from basewright import store
 from basewright.data import pack
-from basewright.data.pack import Floats, Packed, PackedPairs
+from basewright.data.pack import Packed
 from basewright.data.prepare import Taught
-from basewright.records import Classified, Head, Preference, Progress, TrainSettings, silent
+from basewright.records import Classified, Head, Preference, Progress, Rated, TrainSettings, silent
 from basewright.text import encode
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer
-from basewright.train import losses, reference
-
-BETA = 0.1
-"""DPO's beta in the experiments of Rafailov et al. 2023, appendix B, but for summaries (0.5)."""
+from basewright.train import losses
+from basewright.train.preferences import Pair, Preferences, Ratings
 
 
 class Objective(Protocol):
@@ -70,7 +66,8 @@ def of(taught: Sequence[Taught], texts: Sequence[Encoded]) -> Objective:
     """What rows of one shape call for; `texts` are what `prepare.encoded` makes of them."""
     if all(isinstance(one, Preference) for one in taught):
         return Preferences([Pair(*two) for two in zip(texts[::2], texts[1::2], strict=True)])
-    return NextToken(texts)
+    ratings = [one.desirable for one in taught if isinstance(one, Rated)]
+    return Ratings.grouped(texts, ratings) if ratings else NextToken(texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,75 +98,6 @@ class NextToken:
 
     def loss(self, model: Any, packed: Packed) -> torch.Tensor:
         return losses.next_token(model, packed)
-
-
-class Pair(NamedTuple):
-    """Two answers to one prompt, each behind it."""
-
-    chosen: Encoded
-    rejected: Encoded
-
-
-@dataclass(frozen=True, slots=True)
-class Preferences:
-    """Prefer each pair's chosen answer to the rejected one, more than the model did before the first step (DPO)."""
-
-    rows: Sequence[Pair]
-    beta: float = BETA
-    reference: Floats | None = None
-    """(pairs, 2) log-likelihoods of the answers under the model before the first step, once `begin` was called."""
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        return tuple(len(pair.chosen.ids) + len(pair.rejected.ids) for pair in self.rows)
-
-    @property
-    def identity(self) -> str:
-        return store.digest([[[answer.ids, answer.mask] for answer in pair] for pair in self.rows])
-
-    def only(self, rows: Sequence[int]) -> Preferences:
-        return Preferences([self.rows[i] for i in rows], self.beta)
-
-    def texts(self, rows: Sequence[int]) -> list[Encoded]:
-        return [self.rows[rows[at]][answer] for at, answer in self._places(rows)]
-
-    def pack(self, rows: Sequence[int]) -> PackedPairs:
-        places = self._places(rows)
-        known = np.zeros((len(self.rows), 2)) if self.reference is None else self.reference
-        packed = pack.pack(self.texts(rows))
-        chosen, rejected = ([places.index((at, answer)) for at in range(len(rows))] for answer in (0, 1))
-        return PackedPairs(
-            ids=packed.ids,
-            labels=packed.labels,
-            positions=packed.positions,
-            lengths=packed.lengths,
-            chosen=np.array(chosen),
-            rejected=np.array(rejected),
-            reference=np.array([known[rows[at], answer] for at, answer in places], np.float32),
-        )
-
-    def begin(
-        self,
-        model: Any,
-        settings: TrainSettings | None = None,
-        keep: Path | None = None,
-        progress: Progress = silent,
-    ) -> Preferences:
-        """Without settings: in float32, each pair by itself. Dropout is taken out of the model, as TRL does: with it
-        the model would differ from its own reference."""
-        reference.without_dropout(model)
-        beta = self.beta if settings is None or settings.beta is None else settings.beta
-        return replace(self, beta=beta, reference=reference.of(model, self, settings, keep, progress))
-
-    def loss(self, model: Any, packed: Packed) -> losses.Told:
-        assert isinstance(packed, PackedPairs)
-        assert self.reference is not None, "begin comes before the first step"
-        return losses.dpo(model, packed, self.beta)
-
-    def _places(self, rows: Sequence[int]) -> list[tuple[int, int]]:
-        """(place in `rows`, 0 for chosen or 1) of each segment: the shortest first, so that equal ones share a call."""
-        places = product(range(len(rows)), (0, 1))
-        return sorted(places, key=lambda place: len(self.rows[rows[place[0]]][place[1]].ids))
 
 
 @dataclass(frozen=True, slots=True)
