@@ -39,7 +39,7 @@ from basewright.train.replay import General
 from tests.models import TEXTS
 from tests.train import test_heads as heads
 from tests.train.test_preferences import pairs, ratings
-from tests.train.test_tune import LAYOUT, LORA, SETTINGS, certificate, pulled
+from tests.train.test_tune import ITEMS, LAYOUT, LORA, SETTINGS, certificate, pulled
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["basewright.train.tune", "tests.train.test_kills"])
