@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,7 +17,9 @@ from basewright import signals, store
 from basewright.data.pack import Packed, in_turn
 from basewright.records import TrainSettings, Validation, ValidationPoint
 from basewright.train import losses, ranks
-from basewright.train.objectives import Objective
+
+if TYPE_CHECKING:
+    from basewright.train.objectives import Objective
 
 ROWS = "validation.jsonl"
 """Nats and tokens of each validation row under the weights that were written, in a result's folder."""
