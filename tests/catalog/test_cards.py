@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ import pytest
 from basewright.catalog import cards
 from basewright.errors import ModelFileError, UsageError
 from basewright.plain import from_plain, to_plain
-from basewright.records import ModelCard
+from basewright.records import ModelCard, ModelFacts
 
+ROW = re.compile(r"^\| (\S.*?) \| \**(\d\.\d{4})\** \|$", re.MULTILINE)
 CONFIG = {
     "model_type": "llama",
     "num_hidden_layers": 1,
@@ -112,3 +115,13 @@ def test_cards_load_no_heavy_library() -> None:
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"holds no config\.json"):
         cards.get(".", folder=tmp_path)
+
+
+@pytest.mark.parametrize("known", [one for one in cards.facts() if one.held_out], ids=lambda one: one.id)
+def test_what_the_catalog_says_of_held_out_text_is_what_the_run_wrote(known: ModelFacts) -> None:
+    """In the README.md of its folder, the model's line in bold."""
+    text = (files("basewright") / "foundlings" / known.id / "README.md").read_text("utf-8")
+    written = {name.strip("*"): float(value) for name, value in ROW.findall(text)}
+    written["model"] = written.pop(known.id)
+    assert known.held_out == written
+    assert f"{known.tokens_seen:,} tokens" in text

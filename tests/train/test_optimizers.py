@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from basewright.engine.torch_lm import load_model
+from basewright.errors import UsageError
 from basewright.records import TrainSettings
-from basewright.train import optimizers
+from basewright.train import optimizers, ranks
 from tests.models import tiny_llama
 
 SETTINGS = TrainSettings(
@@ -62,3 +63,9 @@ def test_its_state_is_one_matrix_of_each(model: Any) -> None:
     inner = model.model.layers[0].mlp.up_proj.weight
     assert set(made.state[inner]) == {"momentum"}
     assert set(made.state[model.model.embed_tokens.weight]) == {"step", "exp_avg", "exp_avg_sq"}
+
+
+def test_several_processes_are_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "team", lambda: ranks.Team(0, 2))
+    with pytest.raises(UsageError, match="whole matrices"):
+        optimizers.of(model, SETTINGS)

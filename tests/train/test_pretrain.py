@@ -59,6 +59,8 @@ def test_it_learns_and_is_a_model_like_any_other(corpus: Path) -> None:
     curve = [point.bits_per_byte or 8.0 for point in made.record.curve]
     assert len(curve) == 5
     assert curve[-1] < curve[0] < made.record.baselines["uniform"]
+    assert made.record.held_out is not None
+    assert made.record.held_out.bits_per_byte == pytest.approx(curve[-1], rel=0.02)  # rounded to bfloat16
     airlock.inspect(made.folder)
     card = cards.get(str(made.folder))
     assert card.parameters == made.record.card.parameters
@@ -99,6 +101,22 @@ def test_p1_interrupted_and_resumed_it_is_the_same_model(
     cut = make(corpus, "cut", settings)
     assert cut.record == whole.record
     assert store.sha256_of(cut.folder / "model.safetensors") == store.sha256_of(whole.folder / "model.safetensors")
+
+
+def test_the_run_writes_the_card(corpus: Path) -> None:
+    made = make(corpus, "runs", replace(SETTINGS, cautions=("Ships only.",), context=128))
+    card = (made.folder / "README.md").read_text()
+    assert card.startswith('---\nlicense: cc0-1.0\nlanguage: ["en"]\n')
+    for name, value in made.record.baselines.items():
+        assert f"| {name} | {value:.4f} |" in card
+    assert made.record.held_out is not None
+    assert f"| **small** | **{made.record.held_out.bits_per_byte:.4f}** |" in card
+    for point in made.record.curve:
+        assert f"| {point.step} | {point.tokens:,} | {point.bits_per_byte:.4f} |" in card
+    found = made.record.memorisation
+    assert found is not None
+    assert f"| learned | {100 * found.learned:.1f} % | {found.learned_nats:.3f} |" in card
+    assert "- Ships only." in card
 
 
 def test_h078_held_out_text_is_not_in_the_corpus(corpus: Path) -> None:
