@@ -103,18 +103,22 @@ def tiny_adapter(
     alpha: float = 8.0,
     targets: tuple[str, ...] = ("q_proj", "v_proj", "down_proj"),
     std: float = 0.1,
+    variant: str = "lora",
 ) -> Path:
-    """A LoRA adapter for `base` as peft writes it, with both halves random: one that changes what is predicted."""
+    """A LoRA adapter for `base` as peft writes it, with all of it random: one that changes what is predicted."""
     from peft import LoraConfig, get_peft_model
 
     model = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
-    settings = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), task_type="CAUSAL_LM")
+    switches = {"use_dora": variant == "dora", "use_rslora": variant == "rslora"}
+    settings = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), task_type="CAUSAL_LM", **switches)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         torch.manual_seed(seed)
         adapted = get_peft_model(model, settings)
         for name, parameter in adapted.named_parameters():
-            if "lora_" in name:
+            if "magnitude" in name:
+                parameter.data *= torch.empty_like(parameter).uniform_(0.5, 1.5)
+            elif "lora_" in name:
                 parameter.data.normal_(0.0, std)
     adapted.save_pretrained(folder)
     return folder

@@ -20,6 +20,7 @@ from basewright.records import (
     Certificate,
     Checkpoint,
     LoraSettings,
+    LoraVariant,
     Made,
     ModelCard,
     Progress,
@@ -151,13 +152,16 @@ class Maker:
         rank: int,
         examples: int,
         seed: int = 0,
+        method: LoraVariant = "lora",
     ) -> Made[Adapter]:
         """A LoRA tuning that sees at least `examples` training examples; `seed` is added to the recipe's."""
         from basewright.text.tokenizer import open_tokenizer
         from basewright.train import tune
 
         knobs = self.recipe.tune
-        lora = LoraSettings(rank=rank, alpha=2.0 * rank, targets=targets(base.record.card.config, knobs.targets))
+        lora = LoraSettings(
+            rank=rank, alpha=2.0 * rank, targets=targets(base.record.card.config, knobs.targets), variant=method
+        )
         rows = tune.examples(task.train, task.layout, open_tokenizer(base.folder / "model"))
         lengths = tuple(len(row.ids) for row in rows)
         steps = tune.steps_for(lengths, examples, knobs.micro_tokens, knobs.batch_tokens, knobs.seed + seed)

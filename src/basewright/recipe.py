@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from basewright.errors import DataError, UsageError, nearest
-from basewright.records import Corpus, Decides, Origin, PretrainSettings, TrainSettings
+from basewright.records import Corpus, Decides, LoraVariant, Origin, PretrainSettings, TrainSettings
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=0.9)]
@@ -76,7 +76,8 @@ class ChooseSection(Section):
 
 
 class TuneSection(Section):
-    method: Literal["lora"] = "lora"
+    method: LoraVariant = "lora"
+    """How the winner is adapted; pilots are plain LoRA."""
     examples: Positive = 3000
     """Training examples seen in all, over as many passes as that takes."""
     rank: Positive = 16

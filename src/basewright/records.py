@@ -30,6 +30,7 @@ DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca
 LoraVariant = Literal["lora", "rslora", "dora", "pissa"]
 Pools = Literal["first", "last"]
 """Which token of a row a classification head reads: an encoder's first, a decoder's last."""
+LORA_NAMES: dict[LoraVariant, str] = {"lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA", "pissa": "PiSSA"}
 R = TypeVar("R")
 
 
@@ -951,6 +952,95 @@ class Baselines:
     """By rows, ascending; the last point has all of them."""
     skipped: tuple[str, ...]
     """What was not trained, and why."""
+
+
+@record
+class Surprise:
+    """How surprising the same texts are before and after a tuning."""
+
+    unit: Literal["nats per supervised token", "bits per byte"]
+    texts: int
+    size: int
+    """Supervised tokens, or bytes."""
+    before: float
+    after: float
+    change: Interval
+    """After minus before, over texts."""
+
+
+@record
+class Answered:
+    """One held-out question, and both answers to it."""
+
+    item: str
+    asked: str
+    expected: str
+    before: str
+    after: str
+    right_before: bool
+    right_after: bool
+
+
+@record
+class Judged:
+    """Right or wrong on the same held-out items, before and after a tuning."""
+
+    metric: Literal["accuracy", "exact match", "preferred answer likelier"]
+    how: str
+    before: Interval
+    after: Interval
+    gain: Comparison
+    """The tuned model minus its base."""
+    majority: float
+    """Accuracy of always giving the most frequent answer; 0 where answers are free text."""
+    items: tuple[Answered, ...]
+
+
+@record
+class Continued:
+    """What a model wrote when it took the likeliest token each time."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    """Whether it ended by itself, at EOS, or was cut."""
+
+
+@record
+class Sample:
+    asked: str
+    expected: str
+    before: Continued
+    after: Continued
+
+
+@record
+class Measured:
+    """A tuned model against its base."""
+
+    held: Surprise | None
+    """On rows that were not learned; None without any."""
+    judged: Judged | None
+    general: Surprise
+    tasks: Comparisons | None
+    """The tuned model first, on tasks it was not tuned for."""
+    samples: tuple[Sample, ...]
+
+
+@record
+class Tuned:
+    """A tuned model ready to be used: its folder holds the adapter or the model, and its card."""
+
+    base: str
+    base_commit: str
+    method: str
+    made: str
+    """Id of the adapter or checkpoint."""
+    sha256: str
+    layout: Layout
+    bos: bool
+    stop_ids: tuple[int, ...]
+    measured: Measured
+    files: tuple[str, ...]
 
 
 # --- training -------------------------------------------------------------------------------------

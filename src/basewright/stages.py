@@ -17,6 +17,7 @@ from basewright.making import Maker, named, naming, open_lm
 from basewright.plan import fit
 from basewright.recipe import memory as stated_memory
 from basewright.records import (
+    LORA_NAMES,
     Adapter,
     Ask,
     Baselines,
@@ -158,10 +159,10 @@ class Walk(Maker):
     def tune(self, task: Task, base: Made[Weights], certificate: Made[Certificate]) -> Made[Adapter]:
         tune = self.recipe.tune
         with self.stage("tune") as say:
-            made = self.adapter("tune", task, base, certificate, tune.rank, tune.examples)
+            made = self.adapter("tune", task, base, certificate, tune.rank, tune.examples, method=tune.method)
             record = made.record
             say(
-                f"{base.record.card.id}, LoRA rank {tune.rank}: {record.train.steps} steps, "
+                f"{base.record.card.id}, {LORA_NAMES[tune.method]} rank {tune.rank}: {record.train.steps} steps, "
                 f"loss {record.first_loss:.2f} → {record.last_loss:.2f}",
                 made,
             )

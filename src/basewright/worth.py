@@ -166,7 +166,13 @@ class Worth:
         knobs = self.maker.recipe.tune
         certificate = self.maker.certificate(part, self.base)
         adapter = self.maker.adapter(
-            "baselines", part, self.base, certificate, knobs.rank, max(1, round(share * knobs.examples))
+            "baselines",
+            part,
+            self.base,
+            certificate,
+            knobs.rank,
+            max(1, round(share * knobs.examples)),
+            method=knobs.method,
         )
         yield TUNED, self.maker.scores(part, self.base, adapter).record.accuracy
         if settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from basewright.convert.merge import merge
 from basewright.engine.torch_lm import load_model
 from basewright.errors import ModelFileError, Refused
+from basewright.hub import airlock
 from tests.models import tiny_adapter, tiny_llama
+
+FIRST = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,10 @@ def edit(adapter: Path, **settings: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | settings), "utf-8")
 
 
-def test_h020_it_is_what_peft_merges(base: Path, adapter: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["lora", "rslora", "dora"])
+def test_h020_it_is_what_peft_merges(base: Path, variant: str, tmp_path: Path) -> None:
+    adapter = tiny_adapter(base, tmp_path / "adapter", variant=variant)
+    airlock.inspect_adapter(adapter)
     merge(base, adapter, tmp_path / "out")
     ours, theirs = load_file(tmp_path / "out" / "model.safetensors"), peft_merge(base, adapter)
     assert ours.keys() == theirs.keys()
@@ -49,6 +56,26 @@ def test_h020_it_is_what_peft_merges(base: Path, adapter: Path, tmp_path: Path) 
     before = load_file(base / "model.safetensors")
     changed = {name for name, tensor in ours.items() if not torch.equal(tensor, before[name])}
     assert changed == {name for name in ours if name.split(".")[-2] in {"q_proj", "v_proj", "down_proj"}}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda tensors: tensors.pop(f"{FIRST}.lora_magnitude_vector"), "lacks a magnitude"),
+        (lambda tensors: tensors.update({f"{FIRST}.lora_magnitude_vector": torch.ones(3)}), "magnitude for"),
+    ],
+)
+def test_h047_magnitudes_that_are_not_whole_are_refused(
+    base: Path, damage: Callable[[dict[str, torch.Tensor]], None], message: str, tmp_path: Path
+) -> None:
+    adapter = tiny_adapter(base, tmp_path / "adapter", variant="dora")
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    damage(tensors)
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    with pytest.raises(Refused, match=message):
+        merge(base, adapter, tmp_path / "out")
+    with pytest.raises(ModelFileError, match="magnitude"):
+        airlock.inspect_adapter(adapter)
 
 
 def test_the_precision_of_the_base_is_kept(tmp_path: Path) -> None:
@@ -98,9 +125,6 @@ def test_h020_an_adapter_for_more_layers_is_refused(adapter: Path, tmp_path: Pat
         merge(other, adapter, tmp_path / "out")
 
 
-FIRST = "base_model.model.model.layers.0.self_attn.q_proj"
-
-
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
@@ -137,7 +161,6 @@ def test_h047_a_renamed_tensor_is_refused(renamed: str, base: Path, adapter: Pat
     "settings",
     [
         {"use_dora": True},
-        {"use_rslora": True},
         {"modules_to_save": ["lm_head"]},
         {"fan_in_fan_out": True},
         {"rank_pattern": {"q_proj": 8}},

@@ -23,6 +23,7 @@ SEPARATOR = "\n\n"
 @click.command()
 @click.argument("what")
 @click.argument("prompt", default="-")
+@click.option("--text", "asked", help="Instead of PROMPT: a text that is put into the layout the model was tuned on.")
 @click.option(
     "--shots", type=click.Path(dir_okay=False, path_type=Path), help="Solved examples: rows of text and label."
 )
@@ -43,6 +44,7 @@ SEPARATOR = "\n\n"
 def command(
     what: str,
     prompt: str,
+    asked: str | None,
     shots: Path | None,
     prompt_layout: str,
     max_tokens: int,
@@ -54,25 +56,29 @@ def command(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Continue PROMPT, or what comes on standard input, with WHAT: a release, a model's folder, or a catalog model.
+    """Continue PROMPT, or what comes on standard input, with WHAT: a release, the id or folder of a tuning's result, a
+    model's folder, or a catalog model.
 
     \b
     basewright complete foundling-prose "Once upon a time"
     basewright complete foundling-prose "it broke at once" --shots reviews.jsonl
+    basewright complete tuned-0123456789abcdef --text "it broke at once"
     """
     from basewright.engine.lm import Sampling
     from basewright.serve.artifact import find, layout, open_artifact
 
-    folder = find(what, show.open_store(runs))
-    text = _read(prompt)
+    store = show.open_store(runs)
+    folder = find(what, store)
+    learned = layout(folder)
+    text = _read(prompt) if asked is None else _laid_out(asked, prompt, shots, learned, what)
     if shots is not None:
         text = _few_shot(shots, Layout(prompt=_lines(prompt_layout), separator=SEPARATOR), text)
         stops = stops or (SEPARATOR,)
     sampling = Sampling(max_tokens, temperature, top_p, seed, tuple(_lines(stop) for stop in stops), logprobs or 0)
     if "" in sampling.stops:
         raise UsageError("--stop is empty", fix="give the text that ends the answer, or leave --stop out")
-    _hint_layout(layout(folder), text)
-    lm, name, _ = open_artifact(folder)
+    _hint_layout(learned, text)
+    lm, name, _ = open_artifact(folder, store=store)
     pieces: list[Piece] = []
     for piece in lm.generate(text, sampling):
         pieces.append(piece)
@@ -100,6 +106,17 @@ def _read(prompt: str) -> str:
         return os.fsencode(prompt).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"the prompt is not UTF-8: {error.reason}", fix="save it as UTF-8") from error
+
+
+def _laid_out(text: str, prompt: str, shots: Path | None, learned: Layout | None, what: str) -> str:
+    """The text as the model read texts when it was tuned. Raises `UsageError` for a model that knows no layout."""
+    from basewright.text import layout as layouts
+
+    if prompt != "-" or shots is not None:
+        raise UsageError("--text says all that is asked", fix="leave out PROMPT and --shots, or --text")
+    if learned is None:
+        raise UsageError(f"{what} says of no layout that it was tuned on", fix="give a whole PROMPT instead of --text")
+    return layouts.prompt(learned, text)
 
 
 def _lines(text: str) -> str:

@@ -109,7 +109,7 @@ def command(
 def _artifact(model: str, store: Store, engine: Engine, precision: str) -> Opened:
     from basewright.serve.artifact import find, open_artifact
 
-    return open_artifact(find(model, store), engine, precision)
+    return open_artifact(find(model, store), engine, precision, store)
 
 
 def _endpoint(url: str, model: str, tokenizer: Path | None) -> Opened:

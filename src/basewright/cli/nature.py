@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from basewright.cli import show
+from basewright.errors import UsageError
 from basewright.records import NatureReport
 
 
@@ -23,11 +24,16 @@ def command(model: str, runs: Path, as_json: bool) -> None:
     from basewright import store
     from basewright.evaluate.nature import report as nature
     from basewright.hub import airlock
-    from basewright.serve.artifact import FACTS, find, open_artifact
+    from basewright.serve import bases
+    from basewright.serve.artifact import find, open_artifact
 
     folder = find(model, show.open_store(runs))
+    if bases.alone(folder):
+        raise UsageError(
+            f"{folder.name} is an adapter, and nature looks at a model's own files", fix="name its base instead"
+        )
     lm, name, _ = open_artifact(folder)
-    files = folder / "model" if (folder / FACTS).is_file() else folder
+    files = folder / "model" if (folder / "model").is_dir() else folder
     commit = store.digest([[entry.name, entry.sha256] for entry in airlock.inspect(files)])
     with show.progress("nature") as progress:
         found = nature.run(lm, files, model=name, weights=commit, progress=progress)

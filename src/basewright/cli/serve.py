@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @show.runs_option
 @show.json_option
 def command(what: str, host: str, port: int, engine: Engine, runs: Path, as_json: bool) -> None:
-    """Serve WHAT, a release's name or folder, a model's folder, or a model of the catalog, until Ctrl-C.
+    """Serve WHAT, a release's name or folder, the id or folder of a tuning's result, a model's folder, or a model of
+    the catalog, until Ctrl-C.
 
     With BASEWRIGHT_API_KEY in the environment, every request but /healthz needs that key.
 
@@ -32,8 +33,9 @@ def command(what: str, host: str, port: int, engine: Engine, runs: Path, as_json
     from basewright.serve import run
     from basewright.serve.artifact import find, layout, open_artifact
 
-    folder = find(what, show.open_store(runs))
-    lm, name, _ = open_artifact(folder, engine)
+    store = show.open_store(runs)
+    folder = find(what, store)
+    lm, name, _ = open_artifact(folder, engine, store=store)
     tuned = layout(folder)
     prompt = tuned.prompt.replace("{text}", "…") if tuned else "Once upon a time"
 

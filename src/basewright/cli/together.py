@@ -26,7 +26,7 @@ def together(command: Callable[..., None]) -> Callable[..., None]:
             return command(**options)
         from basewright.train import ranks
 
-        with nullcontext() if os.environ["RANK"] == "0" else _behind(), ranks.joined():
+        with nullcontext() if first() else _behind(), ranks.joined():
             return command(**options)
 
     return run
@@ -39,6 +39,11 @@ def open_store(runs: Path) -> Store:
     from basewright.train import ranks
 
     return ranks.Shared(runs.absolute())
+
+
+def first() -> bool:
+    """Whether this process is the one that writes; alone it is."""
+    return not _several() or os.environ["RANK"] == "0"
 
 
 def _several() -> bool:

@@ -80,7 +80,18 @@ POSITIVE = click.IntRange(1)
     "--test",
     "held",
     type=click.Path(path_type=Path),
-    help="Rows to be tested on: none may be in DATA. A head is scored on them.",
+    help="Rows to compare base and tuned model on: none may be in DATA. A head is scored on them.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A task's TOML file that both are asked too, to see what was forgotten. Repeatable.",
+)
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    help="Also write the model, merged, to this folder, which transformers alone opens.",
 )
 @click.option(
     "--from", "continued", type=click.Path(file_okay=False, path_type=Path), help="Continue the adapter in this folder."
@@ -97,6 +108,8 @@ def command(
     long: Long,
     context: int | None,
     held: Path | None,
+    keep: tuple[Path, ...],
+    export: Path | None,
     validate: Path | None,
     validation_share: float | None,
     replay_text: Path | None,
@@ -113,14 +126,18 @@ def command(
     \b
     basewright tune foundling-prose examples/data/contract-clauses.jsonl --effort pilot
     basewright tune ./my-model rows.jsonl --method full --epochs 2
+    basewright tune foundling-prose rows.jsonl --test held.jsonl --export my-model
     basewright tune foundling-prose rows.jsonl --head --test held.jsonl
     """
+    from basewright import tuned
     from basewright.catalog import architectures
+    from basewright.cli import after
     from basewright.cli.certify import columns_of
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
     from basewright.train.tune import Beside
 
+    wishes = after.wishes(keep, export, head)
     store = together.open_store(runs)
     base = _base(model, store)
     tokenizer = open_tokenizer(base.folder / "model")
@@ -142,16 +159,18 @@ def command(
     tried = sweeping.tried(derived, options["rank"], options["learning_rate"]) if sweep else []
     derived, plan = _planned(base, objective, watch, derived, tried, store)
     general = beside.general(derived.train, prepared, options["replay"], replay_text, tokenizer, room)
-    (click.echo if not as_json else show.hint)(_table(derived))
+    say = show.hint if as_json else click.echo
+    say(_table(derived))
     show.hint(beside.planned(plan, certificate.record, general))
     about = (store, base, certificate, objective, Beside(watch, general), _layout(prepared))
 
-    def run(settings: Derived) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
+    def train(settings: Derived) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
         return _tuned(*about, settings, options["continued"])
 
-    swept = sweeping.swept(derived, tried, run, show.hint if as_json else click.echo) if sweep else None
+    swept = sweeping.swept(derived, tried, train, say) if sweep else None
     derived = derived if swept is None else sweeping.winning(derived, swept)
-    made, found = run(derived)
+    made, found = train(derived)
+    say(_text(made, found))
     plain: dict[str, Any] = {
         "id": made.id,
         "folder": str(made.folder),
@@ -159,10 +178,16 @@ def command(
         "record": made.record,
     }
     plain |= {} if swept is None else {"sweep": swept}
-    scores = _scores(store, made, prepared, tested) if tested and tested.pools else None
-    if scores is not None:
-        plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
-    show.result("\n".join([_text(made, found), *_scored(scores), *_next(made, prepared)]), plain, as_json)
+    if prepared.pools:
+        scores = _scores(store, made, prepared, tested) if tested else None
+        if scores is not None:
+            plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
+        show.result("\n".join([*_scored(scores), *_next(made)]), plain, as_json)
+        return
+    values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
+    run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values)
+    stands = after.stand(store, run, wishes)
+    show.result("\n".join(after.words(stands, run, wishes)), plain | {"tuned": after.plain(stands)}, as_json)
 
 
 def _base(model: str, store: Store) -> Made[Weights]:
@@ -212,8 +237,10 @@ def _objective(prepared: Prepared, tokenizer: Tokenizer, head: Head | None = Non
 def _layout(prepared: Prepared) -> Layout:
     """What is saved with the result: how it is to be asked."""
     from basewright.records import Layout
+    from basewright.text import layout as layouts
 
-    return Layout(prompt=prepared.layout.replace("{prompt}", "{text}"), separator="\n\n")
+    turns = prepared.rows[0].turns if prepared.rows else ()
+    return Layout(prompt=layouts.asking(turns, prepared.layout), separator="\n\n")
 
 
 def _planned(
@@ -401,8 +428,8 @@ def _interval(found: Interval) -> str:
     return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
 
 
-def _next(made: Made[Adapter] | Made[Checkpoint], prepared: Prepared) -> list[str]:
-    return [f'Next      basewright classify {made.id} "TEXT"'] if prepared.pools else []
+def _next(made: Made[Adapter] | Made[Checkpoint]) -> list[str]:
+    return [f"Folder    {made.folder}", f'Next      basewright classify {made.id} "TEXT"']
 
 
 def _table(derived: Derived) -> str:
@@ -428,7 +455,6 @@ def _text(made: Made[Adapter] | Made[Checkpoint], found: bool) -> str:
     unit = "token" if record.train.beta is None else "pair"
     return (
         f"Tuned     {record.train.steps} steps, {record.tokens:,} tokens, nats a {unit} {about.first_loss:.3f} → "
-        f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}\n"
+        f"{about.last_loss:.3f}; {speed}{' (cached)' if found else ''}"
         f"{beside.came_of_it(about, record.tokens)}"
-        f"Folder    {made.folder}"
     )

@@ -1,5 +1,7 @@
-"""Merge a LoRA adapter into its base: W + scale * B A in float32 (Hu et al. 2021, section 4.1), stored as the base was.
+"""Merge a LoRA adapter into its base: W' = W + s B A in float32 (Hu et al. 2021, section 4.1), stored as the base was.
 
+s is alpha / rank, with rsLoRA alpha / sqrt(rank) (Kalajdzievski 2023). DoRA then gives each output the norm that was
+learned for it: m W' / |W'|, the norm over inputs (Liu et al. 2024, equation 5).
 Every tensor of the adapter must find its place and every pair must be whole: an adapter that half fits is refused,
 where a lenient loader would only warn (H020, H047).
 """
@@ -7,6 +9,7 @@ where a lenient loader would only warn (H020, H047).
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,7 +27,8 @@ from basewright.records import record
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 
 _FIX = "build again, so that the adapter is trained for this base"
-_PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
+_PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?:(?P<half>[AB])\.weight|magnitude_vector)")
+_MAGNITUDE = "m"
 _UNDERSTOOD = {
     "fan_in_fan_out",
     "auto_mapping",
@@ -42,8 +46,10 @@ _UNDERSTOOD = {
     "revision",
     "target_modules",
     "task_type",
+    "use_dora",
+    "use_rslora",
 }
-"""Settings that leave the formula above as it is. Any other must be off: an unknown variant would be merged into
+"""Settings that leave the formulas above as they are. Any other must be off: an unknown variant would be merged into
 something else than was trained."""
 
 _COPIED = (
@@ -67,6 +73,8 @@ class _Settings:
     targets: tuple[str, ...]
     turned: bool
     """Whether the base stores its maps inputs first, as GPT-2 does (`fan_in_fan_out`)."""
+    directed: bool
+    """Whether magnitudes are learned apart (DoRA)."""
 
 
 @record
@@ -75,6 +83,8 @@ class _Pair:
     """A: (rank, inputs)."""
     up: torch.Tensor
     """B: (outputs, rank)."""
+    magnitude: torch.Tensor | None = None
+    """m: (outputs, 1), which scales each output; of a base with its inputs first, (1, outputs)."""
 
 
 def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) -> None:
@@ -92,7 +102,7 @@ def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) 
     for path in sorted(set(weights.where.values())):
         names = [name for name, where in weights.where.items() if where == path]
         save_file(
-            {name: _merged(weights, name, pairs.get(name), settings.scale) for name in names},
+            {name: _merged(weights, name, pairs.get(name), settings) for name in names},
             out / path.name,
             {"format": "pt"},
         )
@@ -102,12 +112,14 @@ def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) 
     _write_generation(open_tokenizer(base), stop_ids, out)
 
 
-def _merged(weights: Stored, name: str, pair: _Pair | None, scale: float) -> torch.Tensor:
+def _merged(weights: Stored, name: str, pair: _Pair | None, settings: _Settings) -> torch.Tensor:
     signals.poll()
     stored = weights.read(name)
     if pair is None:
         return stored
-    merged = stored.float() + scale * (pair.up.float() @ pair.down.float())
+    merged = stored.float() + settings.scale * (pair.up.float() @ pair.down.float())
+    if pair.magnitude is not None:
+        merged *= pair.magnitude.float() / torch.linalg.norm(merged, dim=0 if settings.turned else 1, keepdim=True)
     if not bool(torch.isfinite(merged).all()):
         raise Refused(
             f"merging makes {name} infinite or not a number", fix="lower [tune].learning_rate, then build again"
@@ -119,22 +131,36 @@ def _merged(weights: Stored, name: str, pair: _Pair | None, scale: float) -> tor
 
 
 def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
-    """The A and B of each adapted weight, by the name of that weight in the base."""
+    """What is learned of each adapted weight, by the name of that weight in the base."""
     weights = Stored(folder)
-    halves: dict[str, dict[str, torch.Tensor]] = {}
+    parts: dict[str, dict[str, torch.Tensor]] = {}
     for name in weights.where:
         found = _PART.fullmatch(name)
         if found is None:
             raise Refused(f"the adapter has a tensor that is no half of a LoRA pair: {name}", fix=_FIX)
-        halves.setdefault(found["module"], {})[found["half"]] = weights.read(name)
-    pairs = {}
-    for module, half in halves.items():
-        if len(half) != 2:
-            raise Refused(f"the adapter has lora_{''.join(half)} of {module} without its other half", fix=_FIX)
-        pair = _pair(module, half["A"], half["B"], settings.rank)
-        pairs[f"{module}.weight"] = _Pair(down=pair.up.T, up=pair.down.T) if settings.turned else pair
+        parts.setdefault(found["module"], {})[found["half"] or _MAGNITUDE] = weights.read(name)
+    pairs = {f"{module}.weight": _learned(module, part, settings) for module, part in parts.items()}
     _check_targets(pairs, settings)
     return pairs
+
+
+def _learned(module: str, part: Mapping[str, torch.Tensor], settings: _Settings) -> _Pair:
+    halves = sorted(part.keys() - {_MAGNITUDE})
+    if len(halves) != 2:
+        raise Refused(f"the adapter has lora_{''.join(halves)} of {module} without its other half", fix=_FIX)
+    if (_MAGNITUDE in part) != settings.directed:
+        has = "has" if _MAGNITUDE in part else "lacks"
+        raise Refused(f"the adapter {has} a magnitude for {module}, and use_dora is {settings.directed}", fix=_FIX)
+    pair = _pair(module, part["A"], part["B"], settings.rank)
+    magnitude = part.get(_MAGNITUDE)
+    if magnitude is not None:
+        if magnitude.shape != (pair.up.shape[0],):
+            raise Refused(
+                f"the adapter's magnitude for {module} is {tuple(magnitude.shape)}, not ({pair.up.shape[0]},)", fix=_FIX
+            )
+        magnitude = magnitude[None] if settings.turned else magnitude[:, None]
+    down, up = (pair.up.T, pair.down.T) if settings.turned else (pair.down, pair.up)
+    return _Pair(down=down, up=up, magnitude=magnitude)
 
 
 def _pair(module: str, down: torch.Tensor, up: torch.Tensor, rank: int) -> _Pair:
@@ -145,24 +171,28 @@ def _pair(module: str, down: torch.Tensor, up: torch.Tensor, rank: int) -> _Pair
 
 
 def _settings(folder: Path) -> _Settings:
-    """The few settings that plain LoRA has. Raises `Refused` when any other is on."""
+    """The few settings that LoRA, rsLoRA and DoRA have. Raises `Refused` when any other is on."""
     try:
         config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
         kind, bias, start = config["peft_type"], config.get("bias", "none"), config.get("init_lora_weights", True)
         targets = config.get("target_modules")
         turned = config.get("fan_in_fan_out") is True
+        rank = int(config["r"])
         settings = _Settings(
-            rank=int(config["r"]),
-            scale=float(config["lora_alpha"]) / int(config["r"]),
+            rank=rank,
+            scale=float(config["lora_alpha"]) / (math.sqrt(rank) if config.get("use_rslora") else rank),
             targets=tuple(targets) if isinstance(targets, list) else (),  # else a pattern, which names none
             turned=turned,
+            directed=config.get("use_dora") is True,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"the adapter's adapter_config.json cannot be read: {error}", fix=_FIX) from error
     variants = [key for key, value in config.items() if value and key not in _UNDERSTOOD]
     if kind != "LORA" or bias != "none" or variants or start not in (True, False, "gaussian"):  # others change the base
         what = variants[0] if variants else f"peft_type {kind}, bias {bias}, init_lora_weights {start}"
-        raise Refused(f"only plain LoRA can be merged; the adapter uses {what}", fix="train it again as plain LoRA")
+        raise Refused(
+            f"only LoRA, rsLoRA and DoRA can be merged; the adapter uses {what}", fix="train it again as one of these"
+        )
     return settings
 
 

@@ -159,6 +159,12 @@ def examples(taught: Taught) -> tuple[Example, ...]:
     return tuple(layouts.example((asked, Piece(text=answer, learned=True))) for answer in answers)
 
 
+def wanted(data: Prepared) -> list[Example]:
+    """What is to be written: each text, the better of two answers, an answer that is wanted."""
+    kept = (one for one in data.taught if not isinstance(one, Rated) or one.desirable)
+    return [examples(one)[0] for one in kept]
+
+
 def encoded(taught: Sequence[Taught], tokenizer: Tokenizer) -> list[Encoded]:
     """All texts of what is taught, in order."""
     return [encode.pieces(tokenizer, one) for each in taught for one in examples(each)]

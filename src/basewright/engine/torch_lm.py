@@ -80,12 +80,13 @@ def open_lm(folder: Path, name: str, precision: str = "float32") -> TorchLM:
     return TorchLM(name=name, model=load_model(folder, precision).to(device), tokenizer=open_tokenizer(folder))
 
 
-def open_tuned(base: Path, adapter: Path, name: str) -> TorchLM:
-    """The engine over a base with its LoRA adapter applied, unmerged, in float32: the model as it was trained."""
+def open_tuned(base: Path, adapter: Path, name: str, precision: str = "float32") -> TorchLM:
+    """The engine over a base with its LoRA adapter applied, unmerged; in float32 it is the model as it was trained."""
     from peft import PeftModel
 
     airlock.inspect_adapter(adapter)
-    model = PeftModel.from_pretrained(load_model(base), adapter).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = PeftModel.from_pretrained(load_model(base, precision), adapter).eval().to(device)
     return TorchLM(name=name, model=model.get_base_model(), tokenizer=open_tokenizer(base))
 
 

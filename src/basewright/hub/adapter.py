@@ -12,6 +12,7 @@ from basewright.formats.safetensors import Tensor
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FLOATS = ("F32", "BF16", "F16")
 HALF = re.compile(r"(?P<module>base_model\.model\.[A-Za-z0-9_.]+)\.lora_(?P<half>[AB])\.weight")
+MAGNITUDE = re.compile(r"(?P<module>base_model\.model\.[A-Za-z0-9_.]+)\.lora_magnitude_vector")
 MAX_RANK = 2**12
 
 
@@ -95,14 +96,20 @@ def whole(config: Mapping[str, Any]) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-def check_tensors(tensors: Mapping[str, Tensor], rank: int, patterned: bool, saved: Sequence[str] = ()) -> None:
+def check_tensors(
+    tensors: Mapping[str, Tensor], rank: int, patterned: bool, saved: Sequence[str] = (), directed: bool = False
+) -> None:
     """Whole pairs of the stated rank, and nothing else but modules `saved` whole. `patterned`: ranks differ from module
-    to module."""
+    to module; `directed`: each pair has a magnitude for every output (DoRA)."""
     pairs: dict[str, dict[str, Tensor]] = {}
+    magnitudes: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.dtype in FLOATS and any(name.startswith(f"base_model.model.{module}.") for module in saved):
             continue
         found = HALF.fullmatch(name)
+        if directed and (own := MAGNITUDE.fullmatch(name)):
+            magnitudes[own["module"]] = tensor
+            continue
         if found is None or len(tensor.shape) != 2 or tensor.dtype not in FLOATS:
             raise _fault(f"holds {name[:80]} ({tensor.dtype}, {list(tensor.shape)}), no half of a LoRA pair")
         pairs.setdefault(found["module"], {})[found["half"]] = tensor
@@ -114,9 +121,23 @@ def check_tensors(tensors: Mapping[str, Tensor], rank: int, patterned: bool, sav
         down, up = halves["A"].shape[0], halves["B"].shape[1]
         if down != up or (down != rank and not patterned):
             raise _fault(f"has a pair of rank {down} and {up} for {module[:80]}; its config says {rank}", "mismatch")
+    if directed:
+        _check_magnitudes(magnitudes, pairs)
+
+
+def _check_magnitudes(magnitudes: Mapping[str, Tensor], pairs: Mapping[str, Mapping[str, Tensor]]) -> None:
+    if odd := sorted(magnitudes.keys() ^ pairs.keys()):
+        raise _fault(f"has a pair or a magnitude alone for {odd[0][:80]}", "mismatch")
+    for module, tensor in magnitudes.items():
+        outputs = pairs[module]["B"].shape[0]
+        if tuple(tensor.shape) != (outputs,) or tensor.dtype not in FLOATS:
+            raise _fault(f"has magnitudes of {list(tensor.shape)} for {outputs} outputs of {module[:80]}", "mismatch")
 
 
 def _fault(what: str, code: FileCode = "unsupported", file: str = WEIGHTS) -> ModelFileError:
     return ModelFileError(
-        f"{file} {what}", fix="use an adapter of plain LoRA, saved by peft as safetensors", code=code, file=file
+        f"{file} {what}",
+        fix="use an adapter of LoRA, rsLoRA or DoRA, saved by peft as safetensors",
+        code=code,
+        file=file,
     )

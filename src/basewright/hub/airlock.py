@@ -119,7 +119,8 @@ def inspect_adapter(folder: Path) -> tuple[FileEntry, ...]:
     configs.refuse_code({key: value for key, value in config.items() if value}, adapter.CONFIG)
     rank = adapter.check_config(config)
     tensors, weights = _open_weights(folder / adapter.WEIGHTS)
-    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")), adapter.whole(config))
+    directed = config.get("use_dora") is True
+    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")), adapter.whole(config), directed)
     return _entry(adapter.CONFIG, data), weights
 
 

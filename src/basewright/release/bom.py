@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from basewright import __version__, store
-from basewright.records import FileEntry, Interval
+from basewright.records import LORA_NAMES, FileEntry, Interval
 from basewright.release import facts
 from basewright.release.duties import Duties
 from basewright.release.parts import Parts, label
@@ -54,14 +54,17 @@ def _model(parts: Parts) -> dict[str, Any]:
         "licenses": _licences(parts.duties),
         "pedigree": {
             "ancestors": [_base(parts)],
-            "notes": f"LoRA of rank {adapter.lora.rank} on the ancestor, merged; written as {forms}",
+            "notes": (
+                f"{LORA_NAMES[adapter.lora.variant]} of rank {adapter.lora.rank} on the ancestor, merged; "
+                f"written as {forms}"
+            ),
         },
         "modelCard": _card(parts),
         "properties": _properties(
             {
                 **{f"basewright:lineage:{row['role']}": row["id"] for row in rows},
                 **{f"basewright:record-sha256:{row['role']}": row["record_sha256"] for row in rows},
-                "basewright:training:method": "lora",
+                "basewright:training:method": adapter.lora.variant,
                 "basewright:training:steps": adapter.train.steps,
                 "basewright:training:tokens": adapter.tokens,
                 "basewright:training:flops": f"{adapter.flops:.6g}",

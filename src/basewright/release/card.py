@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from basewright import __version__
-from basewright.records import Scores
+from basewright.records import LORA_NAMES, Scores
 from basewright.release import facts
 from basewright.release.markdown import checks, comparison, count, fence, interval, line, percent, size, table
 from basewright.release.parts import Parts, label, path_of
@@ -176,11 +176,15 @@ def _trained(parts: Parts) -> Iterator[str]:
     split = f"{len(parts.task.train)} train, {len(parts.task.choose)} choose, {len(parts.task.test)} test"
     rows = f"{ledger.read} read, {ledger.used} used ({split}), {ledger.duplicates} exact duplicates left out"
     supervised = f"{certificate.tokens}, loss on {certificate.supervised_tokens}; longest {certificate.longest}"
+    lora = adapter.lora
     yield "## Training\n"
     yield from table(
         ("", ""),
         (
-            ("method", f"LoRA, rank {adapter.lora.rank}, alpha {adapter.lora.alpha:g}, merged into the weights"),
+            (
+                "method",
+                f"{LORA_NAMES[lora.variant]}, rank {lora.rank}, alpha {lora.alpha:g}, merged into the weights",
+            ),
             ("targets", ", ".join(f"`{name}`" for name in adapter.lora.targets)),
             ("trained parameters", count(adapter.trainable)),
             ("steps", f"{train.steps}, at most {train.batch_tokens} tokens each, seed {train.seed}, {train.precision}"),

@@ -21,6 +21,11 @@ def licence_texts(folder: Path) -> dict[str, bytes]:
     return _files(folder, ("license", "licence", "copying"))
 
 
+def with_base(folder: Path) -> dict[str, bytes]:
+    """Licence, use policy and notice beside a base's weights, by file name."""
+    return licence_texts(folder) | _files(folder, ("use_policy", "notice"))
+
+
 def write(parts: Parts, out: Path) -> None:
     """The base's licence texts byte for byte (the main one as LICENSE), use policy, NOTICE and duties.json."""
     base = parts.weights.folder / "model"

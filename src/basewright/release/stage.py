@@ -103,7 +103,7 @@ def _weights(parts: Parts, out: Path) -> None:
     converted, source = parts.converted, parts.adapter.folder / "adapter"
     for artifact in converted.record.artifacts:
         for entry in artifact.files:
-            _place(converted.folder / entry.name, out / placed(artifact, entry), entry)
+            place(converted.folder / entry.name, out / placed(artifact, entry), entry)
     trained = store.entries(source)
     if parts.adapter.record.sha256 not in {entry.sha256 for entry in trained}:
         raise StoreError(
@@ -111,20 +111,19 @@ def _weights(parts: Parts, out: Path) -> None:
             fix="remove that folder and run basewright build again",
         )
     for entry in trained:
-        _place(source / entry.name, out / "adapter" / entry.name, entry)
+        place(source / entry.name, out / "adapter" / entry.name, entry)
 
 
-def _place(source: Path, target: Path, entry: FileEntry) -> None:
-    """A hard link where the disk allows one, else a copy. Nothing writes to either name again (H018)."""
+def place(source: Path, target: Path, entry: FileEntry, linked: bool = True) -> None:
+    """A hard link where the disk allows one, else a copy. Nothing writes to either name again (H018); where a person
+    may, it is not `linked`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() or not source.is_file():
         raise StoreError(
             f"{entry.name} is {'there twice' if target.exists() else 'missing'} in {source.parent.name}",
             fix="remove the folder it came from and run basewright build again",
         )
-    try:
-        os.link(source, target)
-    except OSError:
+    if not (linked and _link(source, target)):
         store.reserve(target.parent, entry.size)
         shutil.copyfile(source, target)
     if store.sha256_of(target) != entry.sha256:
@@ -132,6 +131,14 @@ def _place(source: Path, target: Path, entry: FileEntry) -> None:
             f"{entry.name} has other content than was converted",
             fix="remove the folder it came from and run basewright build again",
         )
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
 
 
 def _pages(parts: Parts, out: Path) -> None:

@@ -49,7 +49,7 @@ def render(
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "choice": chosen.facts(built.choice.record, measured, price_per_hour),
         "charts": {name: sheet.drawn(partial(chart, built)) for name, chart in DRAWN.items()},
-        "masks": [_mask(one.item, one.tokens) for one in built.certificate.record.overlays],
+        "masks": [mask(one.item, one.tokens) for one in built.certificate.record.overlays],
         "broken": any("\ufffd" in text for one in built.certificate.record.overlays for text, _ in one.tokens),
         "explained": choosing.terms(built.choice.record),
     }
@@ -99,7 +99,8 @@ def _tables(built: Built) -> dict[str, Any]:
     }
 
 
-def _mask(item: str, tokens: Sequence[tuple[str, bool]]) -> Mask:
+def mask(item: str, tokens: Sequence[tuple[str, bool]]) -> Mask:
+    """A row with its learned tokens marked, for a page."""
     shown = tuple(
         Token(text=text.replace("\n", "↵"), learned=learned, ends_line="\n" in text) for text, learned in tokens
     )

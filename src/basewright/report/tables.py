@@ -8,7 +8,7 @@ from typing import Any
 from basewright.choose.lookup import legible
 from basewright.pages.phrases import bits, count, percent, signed, size, span
 from basewright.pages.sheet import Table
-from basewright.records import Baseline, Built, Check, Interval, Made
+from basewright.records import LORA_NAMES, Baseline, Built, Check, Interval, Made
 from basewright.report import words
 
 CHECKS = ("Check", "Value", "Limit", "Result", "How")
@@ -130,7 +130,7 @@ def training(built: Built) -> Table:
     lora, train = made.lora, made.train
     rate = f"{train.learning_rate:g}, {train.warmup} steps of warm-up"
     rows = (
-        ("Method", f"LoRA, rank {lora.rank}, alpha {lora.alpha:g}, on {', '.join(lora.targets)}"),
+        ("Method", f"{LORA_NAMES[lora.variant]}, rank {lora.rank}, alpha {lora.alpha:g}, on {', '.join(lora.targets)}"),
         ("Steps", f"{count(train.steps)} of at most {count(train.batch_tokens)} tokens, in {train.precision}"),
         ("Learning rate", rate),
         ("Seed", str(train.seed)),

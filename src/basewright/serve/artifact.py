@@ -1,4 +1,5 @@
-"""From a name or a folder to an engine that answers: a release, a model's folder, one of the catalog or pulled."""
+"""From a name or a folder to an engine that answers: a release, what a tuning made, a model's folder, one of the
+catalog or pulled."""
 
 from __future__ import annotations
 
@@ -8,17 +9,20 @@ from typing import Any, Literal, NamedTuple
 from basewright.engine.lm import LM
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
 from basewright.plain import from_plain
-from basewright.records import Layout, Release
-from basewright.store import MANIFEST, Store, digest, faults, load, read_json
+from basewright.records import Adapter, Checkpoint, Layout, Release
+from basewright.serve import bases
+from basewright.store import MANIFEST, RECORD, Store, digest, faults, load, read_json
 
 Engine = Literal["torch", "llama_cpp", "vllm"]
 FACTS = "basewright.json"
-"""What a release says of itself; written by the room `release`."""
+"""What a release or a tuned model says of itself; written by the room `release`."""
+TUNED = ("tuned", "adapter", "checkpoint")
+"""Kinds of results that are a model to be asked."""
 
 
 def find(what: str, store: Store) -> Path:
-    """The folder of a model: `what` is its path, the name of a release (the newest is taken), a curated model's id, or
-    what was given to `basewright pull`.
+    """The folder of a model: `what` is its path, the id of a tuning's result, the name of a release (the newest is
+    taken), a curated model's id, or what was given to `basewright pull`.
 
     Nothing is downloaded. Raises `UsageError` when it is none of them, `ModelFileError` when it has yet to be pulled.
     """
@@ -26,8 +30,10 @@ def find(what: str, store: Store) -> Path:
     from basewright.hub import pull, pulling
 
     path = Path(what).expanduser()
-    if _is_release(path) or (path / "config.json").is_file():
+    if _is_release(path) or (path / "config.json").is_file() or bases.adapter_in(path):
         return path
+    if what.startswith(tuple(f"{kind}-" for kind in TUNED)) and (store.root / what / RECORD).is_file():
+        return store.root / what
     releases = _releases(store)
     if what in releases:
         return releases[what]
@@ -38,7 +44,8 @@ def find(what: str, store: Store) -> Path:
         return folder
     if path.is_dir():
         raise UsageError(
-            f"{path} holds neither a release nor a model", fix="give the folder that has config.json in it"
+            f"{path} holds neither a release nor a model",
+            fix="give the folder that has config.json or adapter_config.json in it",
         )
     raise UsageError(
         f"no model is called {what!r}; {nearest(what, [*releases, *curated])}",
@@ -53,17 +60,22 @@ class Opened(NamedTuple):
     """Hash over the names and hashes of all files that make up the model (`Weights.commit` of a plain folder)."""
 
 
-def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float32") -> Opened:
-    """The engine over a release or a model's folder, after every file has been checked.
+def open_artifact(
+    path: Path, engine: Engine = "torch", precision: str = "float32", store: Store | None = None
+) -> Opened:
+    """The engine over a release, an adapter or a model's folder, after every file has been checked.
 
-    Raises `StoreError` for a damaged folder, `ModelFileError` for files that do not pass the airlock, `UsageError`
-    for an encoder and for an engine that cannot run the model.
+    The base of an adapter is looked for in `store`, beside the adapter, and in the catalog. Raises `StoreError` for a
+    damaged folder, `ModelFileError` for files that do not pass the airlock or a base that is not here, `UsageError` for
+    an encoder and for an engine that cannot run the model.
     """
     from basewright.catalog.folder import require_decoder
     from basewright.hub import airlock, pulling
 
     if (path / MANIFEST).is_file() and (wrong := faults(path)):
         raise StoreError(f"{path.name} is damaged: {wrong[0]}", fix="make it again with basewright build")
+    if not _is_release(path) and (adapter := bases.adapter_in(path)):
+        return _adapted(path, adapter, engine, precision, store)
     model = path / "model" if _is_release(path) else path
     name = str(_facts(path)["name"]) if _is_release(path) else pulling.name_of(path) or path.absolute().name
     if not _is_release(path) and (gguf := pulling.gguf_in(path)):
@@ -89,19 +101,47 @@ def open_artifact(path: Path, engine: Engine = "torch", precision: str = "float3
     return Opened(torch_lm.open_lm(model, name, precision), name, digest(hashes))
 
 
+def _adapted(path: Path, adapter: Path, engine: Engine, precision: str, store: Store | None) -> Opened:
+    from basewright.engine import torch_lm
+    from basewright.hub import airlock
+
+    if engine != "torch":
+        raise UsageError(
+            f"an adapter is not run by {engine}", fix="--engine torch, or basewright tune --export and its folder"
+        )
+    files = airlock.inspect_adapter(adapter)
+    places = [each for each in (store, Store(path.absolute().parent)) if each is not None]
+    base = bases.of_adapter(adapter, places)
+    name = path.absolute().name
+    weights = digest([base.commit, *([entry.name, entry.sha256] for entry in files)])
+    return Opened(torch_lm.open_tuned(base.folder, adapter, name, precision), name, weights)
+
+
 def layout(path: Path) -> Layout | None:
-    """How the prompts looked that a release was tuned on; None for a model that is no release."""
-    if not _is_release(path):
-        return None
+    """How the prompts looked that a model was tuned on; None for a model that does not say."""
+    beside = bases.adapter_in(path) if bases.alone(path) else path
+    if beside is None or not (beside / FACTS).is_file():
+        return _of_record(path)
     try:
-        found: Layout = from_plain(Layout, _facts(path)["layout"])
+        found: Layout = from_plain(Layout, _facts(beside)["layout"])
     except (KeyError, TypeError) as error:
         raise _unreadable(path) from error
     return found
 
 
+def _of_record(path: Path) -> Layout | None:
+    """Of a tuning's result that has no folder of its own yet."""
+    if not path.name.startswith(TUNED) or not (path / RECORD).is_file():
+        return None
+    if bases.adapter_in(path):
+        return load(path, Adapter).record.layout
+    tuning = load(path, Checkpoint).record.tuning
+    return tuning.layout if tuning else None
+
+
 def _is_release(path: Path) -> bool:
-    return (path / FACTS).is_file()
+    """A release has its model in a folder below; what a tuning made says as much of itself, beside its own files."""
+    return (path / FACTS).is_file() and not (path / "config.json").is_file() and not bases.alone(path)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -91,6 +91,13 @@ def plain(turns: Sequence[Turn], pattern: str) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def asking(turns: Sequence[Turn], pattern: str) -> str:
+    """The pattern a question is put into when a model that learned such rows is asked: `{text}` is the question."""
+    if any(turn.role == "user" for turn in turns):
+        return "User: {text}\nAssistant:"
+    return PLACE.sub("{text}", pattern)
+
+
 def spaced(before: str, answer: str) -> str:
     """The answer as it goes on behind `before`: with a space, unless one of the two has white space there."""
     return answer if before[-1:].isspace() or answer[:1].isspace() else " " + answer
