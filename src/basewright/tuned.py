@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,8 +151,21 @@ def _tuning(run: Run, texts: Sequence[str]) -> Tuning:
         data=run.data,
         held=run.held,
         values=run.values,
+        beside=tuple(_beside(run)),
         general=f"{len(texts)} passages of the package, {sum(len(text.encode()) for text in texts):,} bytes",
     )
+
+
+def _beside(run: Run) -> Iterator[str]:
+    from basewright.train import watch
+
+    about, record = run.about, run.made.record
+    if about.validation is not None:
+        yield f"Validated {watch.words(about.validation)}."
+    if about.replayed:
+        yield f"Replayed: {about.replayed:,} of those tokens are general text."
+    if isinstance(record, Adapter) and record.lora.quantization != "none":
+        yield f"In training the base was held in 4 bits ({record.lora.quantization}); it is measured and merged as it is."
 
 
 def page(run: Run, done: Made[Tuned], where: Path, versions: Mapping[str, str]) -> Path:

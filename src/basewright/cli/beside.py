@@ -86,7 +86,7 @@ def planned(plan: Plan, certificate: Certificate, replay: General | None) -> str
 def came_of_it(about: Adapter | Tuning, tokens: int) -> str:
     from basewright.train import watch
 
-    said = "" if about.validation is None else f"Validated {watch.words(about.validation)}\n"
+    said = "" if about.validation is None else f"\nValidated {watch.words(about.validation)}"
     if about.replayed:
-        said += f"Replayed  {about.replayed:,} tokens of general text, {about.replayed / tokens:.1%} of those seen\n"
+        said += f"\nReplayed  {about.replayed:,} tokens of general text, {about.replayed / tokens:.1%} of those seen"
     return said

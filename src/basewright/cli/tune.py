@@ -110,6 +110,8 @@ def command(
     long: Long,
     context: int | None,
     held: Path | None,
+    keep: tuple[Path, ...],
+    export: Path | None,
     validate: Path | None,
     validation_share: float | None,
     replay_text: Path | None,

@@ -55,6 +55,8 @@ class Tuning:
     held: Prepared | None
     values: tuple[tuple[str, str, str], ...]
     """Setting, value, reason."""
+    beside: tuple[str, ...]
+    """What else is to be said of the training, in sentences."""
     general: str
     """What general text was measured on."""
 
@@ -270,6 +272,7 @@ def _settings(tuning: Tuning) -> Iterator[str]:
     of = f" ({tuning.lora})" if tuning.lora else ""
     yield f"\nTrained parameters: {count(tuning.trained)}{of}. Tokens seen: {count(tuning.tokens)}."
     yield f"Loss, nats per {tuning.unit}: {first:.4f} at the first step, {last:.4f} at the last."
+    yield from tuning.beside
 
 
 def _limits(tuning: Tuning) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from basewright.engine.lm import LM
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
+from basewright.hub.adapter import CONFIG
 from basewright.plain import from_plain
 from basewright.records import Adapter, Checkpoint, Layout, Release
 from basewright.serve import bases
@@ -84,6 +85,8 @@ def open_artifact(
         checked, _ = airlock.inspect_gguf(gguf)
         hashed = digest([[checked.name, checked.sha256]])
         return Opened(llama_cpp_lm.open_lm(gguf, gguf, name), name, hashed)
+    if _has_head(model):
+        raise _classifies(path)
     hashes = [[entry.name, entry.sha256] for entry in airlock.inspect(model)]
     require_decoder(model)
     if engine == "llama_cpp":
@@ -110,6 +113,8 @@ def _adapted(path: Path, adapter: Path, engine: Engine, precision: str, store: S
             f"an adapter is not run by {engine}", fix="--engine torch, or basewright tune --export and its folder"
         )
     files = airlock.inspect_adapter(adapter)
+    if read_json(adapter / CONFIG).get("task_type") == "SEQ_CLS":
+        raise _classifies(path)
     places = [each for each in (store, Store(path.absolute().parent)) if each is not None]
     base = bases.of_adapter(adapter, places)
     name = path.absolute().name
@@ -127,6 +132,21 @@ def layout(path: Path) -> Layout | None:
     except (KeyError, TypeError) as error:
         raise _unreadable(path) from error
     return found
+
+
+def _has_head(model: Path) -> bool:
+    """Asked before the airlock, which would only say that this is another architecture; a config that cannot be read
+    is for the airlock to name."""
+    try:
+        config = read_json(model / "config.json")
+    except StoreError:
+        return False
+    named = config.get("architectures") if isinstance(config, dict) else None
+    return isinstance(named, list) and any(str(one).endswith("ForSequenceClassification") for one in named)
+
+
+def _classifies(path: Path) -> UsageError:
+    return UsageError(f"{path.name} has a classification head and writes nothing", fix="basewright classify")
 
 
 def _of_record(path: Path) -> Layout | None:
