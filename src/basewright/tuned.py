@@ -165,7 +165,8 @@ def _beside(run: Run) -> Iterator[str]:
     if about.replayed:
         yield f"Replayed: {about.replayed:,} of those tokens are general text."
     if isinstance(record, Adapter) and record.lora.quantization != "none":
-        yield f"In training the base was held in 4 bits ({record.lora.quantization}); it is measured and merged as it is."
+        held = record.lora.quantization
+        yield f"In training the base was held in 4 bits ({held}); it is measured and merged as it is."
 
 
 def page(run: Run, done: Made[Tuned], where: Path, versions: Mapping[str, str]) -> Path:

@@ -116,8 +116,6 @@ def command(
     validation_share: float | None,
     replay_text: Path | None,
     sweep: bool,
-    keep: tuple[Path, ...],
-    export: Path | None,
     runs: Path,
     as_json: bool,
     **options: Any,
