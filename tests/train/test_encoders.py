@@ -115,7 +115,8 @@ HEAD = Head(labels=("a", "b", "c"), pad_id=1, pools="first")
 def test_a_head_on_packed_rows_says_what_transformers_says(name: str, tmp_path: Path) -> None:
     """Of each row alone, and in a padded batch; what is written passes the airlock."""
     family, _, mean = name.partition(",")
-    folder = made(tmp_path / "model", family, **({"classifier_pooling": "mean"} if mean else {}))
+    changes: dict[str, Any] = {"classifier_pooling": "mean"} if mean else {}
+    folder = made(tmp_path / "model", family, **changes)
     packed = open_classifier(folder, HEAD, seed=3).model
     plain = classifier.load(folder, HEAD, seed=3).model
     data = [row.ids for row in rows([3, 17, 9, 9, 30], 4)]
