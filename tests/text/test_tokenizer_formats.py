@@ -537,3 +537,25 @@ def test_ranks_that_are_none_are_refused() -> None:
     for data in (good + b"x", good + b"!!!! 9\n", good.replace(b" 300\n", b" 9999\n"), good[9:], b""):
         with pytest.raises(ModelFileError, match="ranks"):
             byte_level.read_ranks(data, "it")
+
+
+def test_an_encoders_tokenizer_json_names_its_ends_and_its_mask(tmp_path: Path) -> None:
+    """As BERT's folders have it: cls and sep, and no bos or eos. transformers reads the same ids."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, normalizers, pre_tokenizers, processors
+    from transformers import AutoTokenizer
+
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cl", "##ock", "str", "##uck", "nine", "."]
+    backend = Backend(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    backend.add_special_tokens(tokens[:5])
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    backend.save(str(tmp_path / "tokenizer.json"))
+    names = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **{f"{key}_token": name for key, name in names.items()}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    ours, theirs = open_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    assert (ours.bos, ours.bos_id, ours.eos_id, ours.pad_id, ours.mask_id) == (True, 2, 3, 0, 4)
+    text = "The clock struck nine."
+    assert encode.document(ours, text) == theirs(text)["input_ids"] == [2, 5, 6, 7, 8, 9, 10, 11, 3]
+    assert 4 not in ours.ids("a [MASK] spelled")

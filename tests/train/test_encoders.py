@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from basewright.data.pack import IGNORE, Packed, joined, segment
+from basewright.engine import classifier
 from basewright.engine.torch_lm import load_model
 from basewright.errors import Refused
+from basewright.hub import airlock
+from basewright.records import Head
 from basewright.train import losses, quick
-from basewright.train.opened import open_model
+from basewright.train.opened import open_classifier, open_model
 from tests.hub.test_families import ENCODERS, made
 
 torch.set_num_threads(1)
@@ -103,6 +106,31 @@ def test_padding_is_hidden_where_causality_does_not_hide_it(pair: tuple[Any, Any
         padded = losses.masked(model, joined([short, near, long]))
         apart = losses.masked(model, joined([short, long, near]))
     assert padded.item() == pytest.approx(apart.item(), rel=1e-6)
+
+
+HEAD = Head(labels=("a", "b", "c"), pad_id=1, pools="first")
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, "modernbert, by the mean of its tokens"])
+def test_a_head_on_packed_rows_says_what_transformers_says(name: str, tmp_path: Path) -> None:
+    """Of each row alone, and in a padded batch; what is written passes the airlock."""
+    family, _, mean = name.partition(",")
+    changes: dict[str, Any] = {"classifier_pooling": "mean"} if mean else {}
+    folder = made(tmp_path / "model", family, **changes)
+    packed = open_classifier(folder, HEAD, seed=3).model
+    plain = classifier.load(folder, HEAD, seed=3).model
+    data = [row.ids for row in rows([3, 17, 9, 9, 30], 4)]
+    judged = joined([segment(ids, np.where(np.arange(len(ids)) == 0, 0, IGNORE)) for ids in data])
+    batch = torch.tensor([[*ids, *[HEAD.pad_id] * (30 - len(ids))] for ids in data])
+    with torch.no_grad():
+        ours, _ = losses.class_logits(packed, judged)
+        alone = torch.cat([plain(input_ids=torch.from_numpy(ids)[None]).logits for ids in data])
+        padded = plain(input_ids=batch, attention_mask=(batch != HEAD.pad_id).int()).logits
+    assert (ours - alone).abs().max() < 1e-4
+    assert (ours - padded).abs().max() < 1e-4
+    assert alone.std() > 1e-3
+    plain.save_pretrained(folder)
+    assert airlock.inspect_classifier(folder)[1].labels == HEAD.labels
 
 
 def test_an_encoder_of_another_family_is_refused(tmp_path: Path) -> None:

@@ -127,20 +127,31 @@ def labels(model: Any, row: Packed) -> torch.Tensor:
 def class_logits(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     """What the head says of each labelled segment, (S, C) in float32, and its class, (S,).
 
-    Only the token that is read reaches the head, which is computed in float32 whatever the rest is.
+    Only the token that is read reaches the head, or the mean of all where the config says so; it is computed in float32
+    whatever the rest is.
     """
     classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden_ND, labels_N = hidden(classifier, row)
     keep = labels_N != IGNORE
     with torch.autocast(hidden_ND.device.type, enabled=False):
-        return _head(classifier, hidden_ND[keep].float()), labels_N[keep]
+        if getattr(classifier.config, "classifier_pooling", "cls") == "mean":
+            read_SD = torch.stack([segment_LD.mean(0) for segment_LD in hidden_ND.float().split(row.lengths)])
+        else:
+            read_SD = hidden_ND[keep].float()
+        return _head(classifier, read_SD), labels_N[keep]
 
 
 def _head(classifier: Any, hidden_SD: torch.Tensor) -> torch.Tensor:
     """transformers' own modules on the states that are read: a decoder's `score`; an encoder's pooler, where it has
     one, and `classifier`, which each takes the first token of (S, 1, D). `opened.open_classifier` proves it."""
+    kind = classifier.config.model_type
     if hasattr(classifier, "score"):
         return cast(torch.Tensor, classifier.score(hidden_SD))
+    if kind == "modernbert":
+        return cast(torch.Tensor, classifier.classifier(classifier.drop(classifier.head(hidden_SD))))
+    if kind == "distilbert":
+        states = classifier.dropout(functional.relu(classifier.pre_classifier(hidden_SD)))
+        return cast(torch.Tensor, classifier.classifier(states))
     states = hidden_SD[:, None]
     pooler = getattr(classifier.base_model, "pooler", None)
     if pooler is not None:

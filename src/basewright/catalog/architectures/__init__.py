@@ -45,6 +45,12 @@ rotary ones), and BERT's guess whether two sentences follow each other, with the
 _OLD_NORMS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 """As files that came from TensorFlow call a norm's tensors; transformers reads both."""
 CLASS_END = re.compile(r"(LMHeadModel|For[A-Za-z]+)$")
+_ROBERTA_HEAD = {
+    "classifier.dense.weight": "DD",
+    "classifier.dense.bias": "D",
+    "classifier.out_proj.weight": "CD",
+    "classifier.out_proj.bias": "C",
+}
 HEADS: dict[str, dict[str, str]] = {
     "decoder": {"score.weight": "CD"},
     "bert": {
@@ -53,8 +59,19 @@ HEADS: dict[str, dict[str, str]] = {
         "classifier.weight": "CD",
         "classifier.bias": "C",
     },
+    "roberta": _ROBERTA_HEAD,
+    "xlm-roberta": _ROBERTA_HEAD,
+    "distilbert": {
+        "pre_classifier.weight": "DD",
+        "pre_classifier.bias": "D",
+        "classifier.weight": "CD",
+        "classifier.bias": "C",
+    },
+    "modernbert": {"classifier.weight": "CD", "classifier.bias": "C"},
 }
 """Tensors of transformers' classification heads: C classes, D the width."""
+KEPT = "head."
+"""What a classification head goes on from of the one it was pretrained with: ModernBERT's dense layer and norm."""
 _OPTIONAL = (
     "gated",
     "parallel",
@@ -227,7 +244,7 @@ def under_head(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, 
     assert full is not None, "an image has no classes here"
     before, width = full.partition(".")[0], shape_of(config).width
     head = HEADS["decoder" if family.kind == "decoder" else family.model_type]
-    own = {name: dims for name, dims in tensors(config) if name.startswith(before + ".")}
+    own = {name: dims for name, dims in tensors(config) if name.startswith((before + ".", KEPT))}
     sizes = {"C": classes, "D": width}
     return own | {name.format(base=before): tuple(sizes[dim] for dim in dims) for name, dims in head.items()}
 
