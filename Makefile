@@ -29,7 +29,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 extras: $(READY)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[gguf,lm-eval]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[gguf,lm-eval,qlora]'
 
 format: $(READY)
 	$(BIN)/ruff format src tests benchmarks

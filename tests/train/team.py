@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ from basewright.records import (
 from basewright.store import Store
 from basewright.text.tokenizer import open_tokenizer
 from basewright.train import ranks, tune
-from basewright.train.objectives import NextToken
+from basewright.train.objectives import NextToken, Objective
+from basewright.train.preferences import Pair, Preferences
 from tests.train.test_tune import ITEMS, LAYOUT, certificate
 
 MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -42,7 +44,7 @@ SETTINGS = TrainSettings(
     clip=1.0,
     seed=0,
 )
-KINDS = ("lora", "dora", "full", "bfloat16", *(("qlora",) if find_spec("bitsandbytes") else ()))
+KINDS = ("lora", "dora", "full", "bfloat16", "dpo", *(("qlora",) if find_spec("bitsandbytes") else ()))
 STOP = 3
 
 
@@ -57,11 +59,13 @@ class Broken(NextToken):
 def tuned(store: Store, base: Made[Weights], kind: str, progress: Progress = silent, name: str = "") -> Made[Any]:
     """The small tuning that is called `kind`, in as many processes as are joined; found again by `name`."""
     encoded = tune.examples(ITEMS, LAYOUT, open_tokenizer(base.folder / "model"))
-    objective = (Broken if kind == "broken" else NextToken)(encoded)
+    objective: Objective = (Broken if kind == "broken" else NextToken)(encoded)
+    if kind == "dpo":
+        objective = Preferences([Pair(*two) for two in pairwise(encoded)])
     settings = replace(
         SETTINGS, recompute=kind == "bfloat16", precision="bfloat16" if kind == "bfloat16" else "float32"
     )
-    about = (base, certificate(base), objective, LAYOUT)
+    about = (base, replace(certificate(base), data_hash=objective.identity), objective, LAYOUT)
     inputs = {"kind": kind, "name": name}
     if kind == "full":
         made, _ = store.make("checkpoint", inputs, Checkpoint, lambda work: tune.full(*about, settings, work, progress))

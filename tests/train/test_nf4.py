@@ -22,6 +22,7 @@ from tests.models import tiny_llama
 from tests.train import team
 from tests.train.test_tune import SETTINGS, certificate, run
 
+pytestmark = pytest.mark.qlora
 LORA = LoraSettings(rank=4, alpha=8.0, targets=team.MAPS, quantization="nf4")
 IDS = torch.tensor([[0, 5, 9, 40, 7]])
 

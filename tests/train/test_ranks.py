@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ("lora", "full"):
         team.stopped(lambda progress, kind=kind: team.tuned(runs, base, kind, progress, "one, two"))  # type: ignore[misc]
     process = torchrun("tests.train.team", str(folder))
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     for kind in ("lora", "full"):
         team.tuned(runs, base, kind, name="two, one")
@@ -145,7 +145,7 @@ def test_the_command_ends_whole_and_goes_on(tmp_path: Path, ended: signal.Signal
     assert said.count("stopped on request" if ended == signal.SIGTERM else "lost another one") == 1
     kept = max(int(path.name[5:]) for path in scratch.glob("adapter-*/step-*"))
     again = torchrun("basewright.cli", *words)
-    out, said = again.communicate(timeout=240)
+    out, said = again.communicate(timeout=900)
     assert again.returncode == 0, said
     assert out.count("Tuned") == 1
     events = next((tmp_path / "runs").glob("adapter-*/steps.jsonl")).read_text().splitlines()

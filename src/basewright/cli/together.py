@@ -46,6 +46,15 @@ def first() -> bool:
     return not _several() or os.environ["RANK"] == "0"
 
 
+def any_of(flag: bool) -> bool:
+    """Whether one of the processes says so: what is seen of a machine differs, and all have to do the same."""
+    if not _several():
+        return flag
+    from basewright.train import ranks
+
+    return ranks.team().any(flag)
+
+
 def _several() -> bool:
     """By torchrun's variables; loads no library."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -254,7 +254,7 @@ def _planned(
     fitting, plan = planned.planned(base.record.card, most, longest, planned.here(store.root))
     fit.prepare(plan)
     added = fitting.values[len(derived.values) :]
-    train = replace(derived.train, recompute=fitting.train.recompute)
+    train = replace(derived.train, recompute=together.any_of(fitting.train.recompute))
     return replace(derived, train=train, values=(*derived.values, *added)), plan
 
 

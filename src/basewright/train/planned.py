@@ -56,7 +56,7 @@ def _plan(card: ModelCard, derived: Derived, longest: int, machine: Machine) -> 
 def _ask(derived: Derived, longest: int) -> Ask:
     train, lora = derived.train, derived.lora
     return Ask(
-        job="full" if lora is None else "lora",
+        job="full" if lora is None else "lora" if lora.quantization == "none" else "qlora",
         context=longest,
         micro_tokens=train.micro_tokens,
         batch=max(1, train.batch_tokens // longest),
