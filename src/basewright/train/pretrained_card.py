@@ -141,6 +141,8 @@ def _foreseen(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
 
 
 def _learning(made: Checkpoint, settings: PretrainSettings) -> Iterator[str]:
+    if not made.curve:
+        return
     yield from _head("While it learned")
     rows = [
         (f"{p.step:,}", f"{p.tokens:,}", f"{p.bits_per_byte:.4f}", _share(p.cloze), _share(p.copied))
