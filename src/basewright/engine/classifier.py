@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, AutoModelForSequenceClassification
 from transformers.utils.logging import disable_progress_bar
 
 from basewright import signals
+from basewright.catalog import architectures
 from basewright.engine.lm import check_length
 from basewright.engine.torch_lm import BATCH_TOKENS
+from basewright.errors import UsageError
 from basewright.hub import airlock
 from basewright.records import Head, Layout, Progress, silent
 from basewright.text import encode
 from basewright.text import layout as layouts
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
+
+UNLIMITED = 2**31
 
 
 class Loaded(NamedTuple):
@@ -37,10 +41,22 @@ class Judged(NamedTuple):
 
 def load(folder: Path, head: Head, precision: str = "float32", attention: str | None = None, seed: int = 0) -> Loaded:
     """A model with a classification head, its weights from safetensors, in eval mode. Never remote code, never the
-    network. `attention` as in `torch_lm.load_model`."""
+    network. `attention` as in `torch_lm.load_model`. ModernBERT's head, which may read the mean of all tokens, is set
+    to read the first. Raises `UsageError` for a family that transformers has no such head for."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     disable_progress_bar()
     torch.manual_seed(seed)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise UsageError(
+            f"transformers has no classification head for a {config.model_type} model",
+            fix="leave --head out, so that labels are written, or choose another base",
+        )
+    if "roberta" in config.model_type and config.pad_token_id != head.pad_id:  # its positions count from that id
+        raise UsageError(
+            f"config.json pads with the token {config.pad_token_id} and the tokenizer with {head.pad_id}",
+            fix="correct pad_token_id in config.json, or pad_token in tokenizer_config.json",
+        )
     model, report = AutoModelForSequenceClassification.from_pretrained(
         folder,
         num_labels=len(head.labels),
@@ -50,6 +66,7 @@ def load(folder: Path, head: Head, precision: str = "float32", attention: str | 
         problem_type="single_label_classification",
         dtype=getattr(torch, precision),
         attn_implementation=attention,
+        **({"classifier_pooling": "cls"} if config.model_type == "modernbert" else {}),
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
@@ -79,7 +96,7 @@ class Classifier:
         self.head = head
         self.layout = layout
         self.precision = str(model.dtype).removeprefix("torch.")
-        self.context = int(model.config.get_text_config().max_position_embeddings)
+        self.context = architectures.context_of(model.config.to_dict()) or UNLIMITED
         self._batch_tokens = BATCH_TOKENS["cpu" if model.device.type == "cpu" else "gpu"]
 
     def ids(self, text: str) -> tuple[int, ...]:

@@ -142,20 +142,21 @@ def class_logits(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _head(classifier: Any, hidden_SD: torch.Tensor) -> torch.Tensor:
-    """transformers' own modules on the states that are read: a decoder's `score`; an encoder's pooler, where it has
-    one, and `classifier`, which each takes the first token of (S, 1, D). `opened.open_classifier` proves it."""
+    """transformers' own modules on the states that are read, (S, D); `opened.open_classifier` shows that it is so."""
     kind = classifier.config.model_type
     if hasattr(classifier, "score"):
         return cast(torch.Tensor, classifier.score(hidden_SD))
-    if kind == "modernbert":
-        return cast(torch.Tensor, classifier.classifier(classifier.drop(classifier.head(hidden_SD))))
-    if kind == "distilbert":
+    states = hidden_SD
+    if kind == "bert":
+        states = classifier.dropout(classifier.base_model.pooler(hidden_SD[:, None]))
+    elif kind in ("roberta", "xlm-roberta"):
+        states = hidden_SD[:, None]  # its head takes the first token itself
+    elif kind == "distilbert":
         states = classifier.dropout(functional.relu(classifier.pre_classifier(hidden_SD)))
-        return cast(torch.Tensor, classifier.classifier(states))
-    states = hidden_SD[:, None]
-    pooler = getattr(classifier.base_model, "pooler", None)
-    if pooler is not None:
-        states = classifier.dropout(pooler(states))
+    elif kind == "modernbert":
+        states = classifier.drop(classifier.head(hidden_SD))
+    else:
+        raise NotImplementedError(f"the classification head of a {kind} model")
     return cast(torch.Tensor, classifier.classifier(states))
 
 

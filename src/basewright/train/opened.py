@@ -59,10 +59,11 @@ def anew(known: Any, seed: int) -> Any:
 
 
 def open_classifier(folder: Path, head: Head, precision: str = "float32", seed: int = 0) -> Loaded:
-    """Likewise the model under a classification head, whose fresh weights are drawn from `seed`: what it says of two
-    short rows is the same as transformers has it and packed."""
+    """Likewise the model under a classification head, whose fresh weights are drawn from `seed`: what it says of short
+    rows is the same as transformers has it and packed. Raises `UsageError` where transformers has no such head."""
     attention.install()
-    model = classifier.load(folder, head, seed=seed).model
+    loaded = classifier.load(folder, head, seed=seed)
+    model = loaded.model
     rows = [_judged(length, model.config.get_text_config().vocab_size, head) for length in LENGTHS]
     with torch.no_grad():
         alone = torch.cat([model(input_ids=torch.tensor([row.ids])).logits for row in rows])
@@ -73,6 +74,8 @@ def open_classifier(folder: Path, head: Head, precision: str = "float32", seed: 
             raise _unfit(model) from error
     if not torch.allclose(packed, alone, rtol=0, atol=TOLERANCE * float(alone.abs().max())):
         raise _unfit(model)
+    if precision == "float32":
+        return loaded
     return classifier.load(folder, head, precision, attention=attention.NAME, seed=seed)
 
 

@@ -54,8 +54,8 @@ _ROBERTA_HEAD = {
 HEADS: dict[str, dict[str, str]] = {
     "decoder": {"score.weight": "CD"},
     "bert": {
-        "{base}.pooler.dense.weight": "DD",
-        "{base}.pooler.dense.bias": "D",
+        "bert.pooler.dense.weight": "DD",
+        "bert.pooler.dense.bias": "D",
         "classifier.weight": "CD",
         "classifier.bias": "C",
     },
@@ -69,7 +69,7 @@ HEADS: dict[str, dict[str, str]] = {
     },
     "modernbert": {"classifier.weight": "CD", "classifier.bias": "C"},
 }
-"""Tensors of transformers' classification heads: C classes, D the width."""
+"""Tensors of transformers' classification heads: C classes, D the width of the embedding, which is the output's."""
 KEPT = "head."
 """What a classification head goes on from of the one it was pretrained with: ModernBERT's dense layer and norm."""
 _OPTIONAL = (
@@ -235,18 +235,28 @@ def expected(config: Mapping[str, Any], names: Collection[str]) -> dict[str, tup
 
 def classifier_class(config: Mapping[str, Any]) -> str:
     """The class of transformers that puts a classification head on the model."""
-    return CLASS_END.sub("", family_of(config).cls) + "ForSequenceClassification"
+    family = family_of(config)
+    name = "Gemma3Text" if family.model_type == "gemma3_text" else CLASS_END.sub("", family.cls)
+    return name + "ForSequenceClassification"
 
 
 def under_head(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]:
     """`tensors` of the model with a head of so many classes, in place of the one it was pretrained with."""
     family, full = family_of(config), embedding(config)
     assert full is not None, "an image has no classes here"
-    before, width = full.partition(".")[0], shape_of(config).width
-    head = HEADS["decoder" if family.kind == "decoder" else family.model_type]
+    before = full.partition(".")[0]
+    name = "decoder" if family.kind == "decoder" else family.model_type
+    if name not in HEADS:
+        raise ModelFileError(
+            f"the classification head of a {name} model is not known here",
+            fix=f"use a decoder, or an encoder of these: {', '.join(list(HEADS)[1:])}",
+            code="unsupported",
+            file="config.json",
+        )
+    head = HEADS[name]
     own = {name: dims for name, dims in tensors(config) if name.startswith((before + ".", KEPT))}
-    sizes = {"C": classes, "D": width}
-    return own | {name.format(base=before): tuple(sizes[dim] for dim in dims) for name, dims in head.items()}
+    sizes = {"C": classes, "D": own[full][1]}
+    return own | {name: tuple(sizes[dim] for dim in dims) for name, dims in head.items()}
 
 
 def _old_norm(name: str) -> str:
