@@ -244,3 +244,17 @@ def test_a_sweep_tries_tells_and_trains_the_best(
     assert json.loads(capsys.readouterr().out)["id"] == found["id"]
     assert run([*arguments, "--learning-rate", "0.01"]) == 2
     assert "nothing to sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_head_is_validated_and_nothing_is_replayed_to_it(
+    model: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tune(capsys, model, "--head", "--method", method, "--validation-share", "0.2")
+    about = made["record"]["tuning"] if method == "full" else made["record"]
+    assert about["validation"]["rows"] == len((Path(made["folder"]) / "validation.jsonl").read_text().splitlines())
+    text = model.parent / "general.txt"
+    text.write_text("A rope of many strands holds more than one of few. " * 40)
+    arguments = ["tune", str(model), str(model.parent / "rows.jsonl"), "--head", "--replay", "0.1"]
+    assert run([*arguments, "--replay-text", str(text)]) == 2
+    assert "a head writes no text" in capsys.readouterr().err
