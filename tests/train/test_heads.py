@@ -213,7 +213,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> classifier.Classifier:
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=st.lists(st.text(max_size=60), min_size=1, max_size=8), shuffled=st.randoms())
+@given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=8), shuffled=st.randoms())
 def test_batches_and_their_order_change_nothing(engine: Any, texts: list[str], shuffled: Any) -> None:
     order = list(range(len(texts)))
     shuffled.shuffle(order)
