@@ -13,12 +13,16 @@ HEAVY = ("torch", "transformers", "peft", "numpy", "pydantic", "scipy", "hugging
 SHOWN = ["plan", "llama-3-8b", "--job", "qlora", "--machine", "rtx-4090"]
 
 
-def test_llama_3_8b_is_explained_and_refused_with_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(SHOWN) == 69
-    out, err = capsys.readouterr()
+def test_llama_3_8b_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(SHOWN) == 0
+    out = capsys.readouterr().out
     assert "linear maps in NF4: values x bits x bytes a bit" in out
-    assert "= 3 x 64 x 128,256 x 4" in out
-    following = err.rsplit("next: basewright ", 1)[1].split()
+    assert "= 6,979,321,856 x 4.127 x 0.125" in out
+
+
+def test_rows_too_long_for_it_are_refused_with_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([*SHOWN, "--context", "8192"]) == 69
+    following = capsys.readouterr().err.rsplit("next: basewright ", 1)[1].split()
     assert main.run(following) == 0
 
 
