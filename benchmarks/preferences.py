@@ -1,9 +1,9 @@
-"""DPO: the first steps beside TRL's, and whether held-out pairs are told apart after a real tuning.
+"""Preferences: the first steps beside TRL's, and whether held-out pairs are told apart after a real tuning.
 
-    python benchmarks/preferences.py trl --peer PYTHON
+    python benchmarks/preferences.py trl --peer PYTHON [--loss dpo|kto]
     python benchmarks/preferences.py held --data FILE [--model foundling-prose] [-- OPTIONS OF tune]
 
-`trl` makes a tiny random Llama and 12 pairs; both sides train all weights, four pairs a step in the same order, AdamW
+`trl` makes a tiny random Llama and 12 rows; both sides train all weights, four rows a step in the same order, AdamW
 at one constant rate. PYTHON is the interpreter of another environment that has trl 1.16.0 and datasets.
 `held` splits the pairs of FILE, tunes on one part with `basewright tune`, and asks base and adapter about the other:
 is the chosen answer likelier than the rejected one, and did it become so more than the rejected one (reward)?
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-STEPS, PAIRS_A_STEP, RATE, BETA = 6, 4, 1e-3, 0.1
+STEPS, ROWS_A_STEP, RATE, BETA = 6, 4, 1e-3, 0.1
 QUESTIONS = ("Where is the station?", "Name the ship.", "Who sells shells?", "How long is a rope? Say it in a word.")
 
 
@@ -29,8 +29,10 @@ def main() -> None:
     jobs = parser.add_subparsers(dest="job", required=True)
     peer = jobs.add_parser("trl")
     peer.add_argument("--peer", required=True)
+    peer.add_argument("--loss", choices=("dpo", "kto"), default="dpo")
     child = jobs.add_parser("child")
     child.add_argument("folder")
+    child.add_argument("loss")
     held = jobs.add_parser("held")
     held.add_argument("--data", type=Path, required=True)
     held.add_argument("--model", default="foundling-prose")
@@ -40,9 +42,9 @@ def main() -> None:
     held.add_argument("options", nargs="*")
     options = parser.parse_args()
     if options.job == "child":
-        _trl(Path(options.folder))
+        _trl(Path(options.folder), options.loss)
     elif options.job == "trl":
-        _beside_trl(options.peer)
+        _beside_trl(options.peer, options.loss)
     else:
         _held(options)
 
@@ -50,49 +52,52 @@ def main() -> None:
 # --- beside TRL -----------------------------------------------------------------------------------
 
 
-def pairs() -> list[dict[str, str]]:
+def pairs() -> list[dict[str, Any]]:
     return [
         {"prompt": asked, "chosen": f" By the sea, {i}.", "rejected": f" No {i} at all, sorry."}
         for i, asked in enumerate(QUESTIONS * 3)
     ]
 
 
-def _beside_trl(peer: str) -> None:
+def ratings() -> list[dict[str, Any]]:
+    """Answers of different lengths to prompts of one length, so that no answer is too long for another prompt."""
+    said = (" By the sea.", " No.", " By the sea, I think, and late.", " No, not at all.")
+    return [
+        {"prompt": f"Where is ship {i % 10}?", "completion": said[(i + i // 4) % 4], "label": (i + i // 4) % 2 == 0}
+        for i in range(12)
+    ]
+
+
+def _beside_trl(peer: str, loss: str) -> None:
     from tests.models import tiny_llama
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = tiny_llama(Path(scratch) / "model")
-        command = [peer, __file__, "child", str(folder)]
+        ours = _ours(folder, Path(scratch), loss)
+        command = [peer, __file__, "child", str(folder), loss]
         theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-        ours = _ours(folder, Path(scratch))
-    print(f"{'step':>4}{'loss':>12}{'TRL':>12}{'apart':>10}{'margin':>12}{'TRL':>12}")
+    print(f"{'step':>4}{'loss':>12}{'TRL':>12}{'apart':>10}{'norm':>12}{'TRL':>12}")
     for a, b in zip(ours, theirs, strict=True):
         apart = abs(a["loss"] / b["loss"] - 1)
         print(
-            f"{a['step']:>4}{a['loss']:>12.6f}{b['loss']:>12.6f}{apart:>10.1e}"
-            f"{a['margin']:>12.6f}{b['rewards/margins']:>12.6f}"
+            f"{a['step']:>4}{a['loss']:>12.6f}{b['loss']:>12.6f}{apart:>10.1e}{a['norm']:>12.6f}{b['grad_norm']:>12.6f}"
         )
 
 
-def _ours(folder: Path, scratch: Path) -> list[dict[str, float]]:
+def _ours(folder: Path, scratch: Path, loss: str) -> list[dict[str, float]]:
     from basewright.data.pack import Packed
     from basewright.engine.torch_lm import load_model
     from basewright.records import TrainSettings, silent
-    from basewright.text import encode
-    from basewright.text.tokenizer import open_tokenizer
     from basewright.train import attention, loop
-    from basewright.train.preferences import Pair, Preferences
 
     attention.install()
-    tokenizer, model = open_tokenizer(folder), load_model(folder, attention=attention.NAME)
-    rows = [
-        Pair(*(encode.example(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")))
-        for row in pairs()
-    ]
-    learned = Preferences(rows, BETA).begin(model)
+    model = load_model(folder, attention=attention.NAME)
+    learned = (_pairs if loss == "dpo" else _ratings)(folder).begin(model)
+    steps = len(learned.lengths) * learned.pack([0]).supervised // ROWS_A_STEP
+    a_step = len(learned.lengths) // steps
 
     def packed(step: int) -> list[Packed]:
-        return [learned.pack([(PAIRS_A_STEP * step + i) % len(rows) for i in range(PAIRS_A_STEP)])]
+        return [learned.pack([(a_step * step + i) % len(learned.lengths) for i in range(a_step)])]
 
     settings = TrainSettings(
         steps=STEPS, batch_tokens=1, micro_tokens=1, learning_rate=RATE, warmup=0, weight_decay=0.0, clip=1.0, seed=0,
@@ -102,30 +107,61 @@ def _ours(folder: Path, scratch: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (scratch / loop.EVENTS).read_text().splitlines()]
 
 
-def _trl(folder: Path) -> None:
+def _pairs(folder: Path) -> Any:
+    from basewright.text import encode
+    from basewright.text.tokenizer import open_tokenizer
+    from basewright.train.preferences import Pair, Preferences
+
+    tokenizer = open_tokenizer(folder)
+    return Preferences(
+        [
+            Pair(*(encode.example(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")))
+            for row in pairs()
+        ]
+    )
+
+
+def _ratings(folder: Path) -> Any:
+    """A batch of TRL's is a group of ours."""
+    from basewright.text import encode
+    from basewright.text.tokenizer import open_tokenizer
+    from basewright.train.preferences import Ratings
+
+    tokenizer = open_tokenizer(folder)
+    rows = [encode.example(tokenizer, row["prompt"], row["completion"]) for row in ratings()]
+    groups = [range(i, i + ROWS_A_STEP) for i in range(0, len(rows), ROWS_A_STEP)]
+    return Ratings(rows, [row["label"] for row in ratings()], groups)
+
+
+def _in_turn() -> list[dict[str, Any]]:
+    """As TRL is to read them: there an answer goes to the prompt after its own, with us to the one before, where the
+    shortest come first."""
+    rows = ratings()
+    groups = [rows[i : i + ROWS_A_STEP] for i in range(0, len(rows), ROWS_A_STEP)]
+    return [row for group in groups for row in sorted(group, key=lambda row: len(row["completion"]))[::-1]]
+
+
+def _trl(folder: Path, loss: str) -> None:
     """In the child: prints what TRL logged of each step."""
     import torch
+    import trl  # type: ignore[import-not-found]
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DPOConfig, DPOTrainer  # type: ignore[import-not-found]
 
-    class InOrder(DPOTrainer):  # type: ignore[misc]
-        def _get_train_sampler(self, *_: Any) -> Any:
-            return torch.utils.data.SequentialSampler(self.train_dataset)
-
-    config = DPOConfig(
-        output_dir=str(folder / "trl"), per_device_train_batch_size=PAIRS_A_STEP, max_steps=STEPS, learning_rate=RATE,
+    made, trainer = (trl.DPOConfig, trl.DPOTrainer) if loss == "dpo" else (trl.KTOConfig, trl.KTOTrainer)
+    config = made(
+        output_dir=str(folder / "trl"), per_device_train_batch_size=ROWS_A_STEP, max_steps=STEPS, learning_rate=RATE,
         lr_scheduler_type="constant", logging_steps=1, beta=BETA, report_to=[], use_cpu=True, bf16=False,
-        save_strategy="no", gradient_checkpointing=False, disable_tqdm=True,
+        save_strategy="no", gradient_checkpointing=False, disable_tqdm=True, train_sampling_strategy="sequential",
     )  # fmt: skip
-    trainer = InOrder(
+    running = trainer(
         model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
         args=config,
-        train_dataset=Dataset.from_list(pairs()),
+        train_dataset=Dataset.from_list(pairs() if loss == "dpo" else _in_turn()),
         processing_class=AutoTokenizer.from_pretrained(folder),
     )
-    trainer.train()
-    print(json.dumps([logged for logged in trainer.state.log_history if "loss" in logged]))
+    running.train()
+    print(json.dumps([logged for logged in running.state.log_history if "loss" in logged]))
 
 
 # --- held-out pairs -------------------------------------------------------------------------------
