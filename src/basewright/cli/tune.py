@@ -212,7 +212,8 @@ def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> 
 
     found = prepare.prepare(files.read(path), tokenizer, room, options)
     fates = ", ".join(f"{fate.rows:,} {fate.what}" for fate in found.ledger.fates)
-    learned = {"preference": "preferences, by DPO", "kto": "ratings, by KTO"}.get(found.shape, "what to write")
+    written = "a class, by a head" if found.pools else "what to write"
+    learned = {"preference": "preferences, by DPO", "kto": "ratings, by KTO"}.get(found.shape, written)
     show.hint(f"Data      {found.name}: {found.ledger.read:,} rows, {found.shape}, so {learned}; {fates}")
     return found
 
