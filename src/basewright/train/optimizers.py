@@ -1,4 +1,4 @@
-"""What turns gradients into steps: AdamW, its moments in 8 bits if asked, or Muon for matrices and AdamW for the rest."""
+"""What turns gradients into steps: AdamW, its moments in 8 bits if asked, or Muon for matrices and AdamW elsewhere."""
 
 from __future__ import annotations
 
