@@ -1073,7 +1073,7 @@ class TrainSettings:
     """Decay of an exponential moving average of what is trained, which is then what is written; 0: none."""
     replay: float = 0.0
     """Share of general text in the tokens of each step, and in its loss."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "adamw-8bit", "muon"] = "adamw"
     decay: Literal["cosine", "linear"] = "cosine"
     """Shape of the way from the peak to `final_learning_rate`."""
     decay_from: int = 0

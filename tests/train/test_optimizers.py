@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from basewright.data.pack import Packed
 from basewright.engine.torch_lm import load_model
 from basewright.errors import UsageError
-from basewright.records import TrainSettings
-from basewright.train import optimizers, ranks
+from basewright.records import TrainSettings, silent
+from basewright.train import loop, losses, optimizers, ranks
 from tests.models import tiny_llama
+from tests.train.test_loop import Setup, settings, train
 
 SETTINGS = TrainSettings(
     steps=1, batch_tokens=8, micro_tokens=8, learning_rate=0.5, warmup=0, weight_decay=0.1, clip=1.0, seed=0,
@@ -69,3 +72,38 @@ def test_several_processes_are_refused(model: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ranks, "team", lambda: ranks.Team(0, 2))
     with pytest.raises(UsageError, match="whole matrices"):
         optimizers.of(model, SETTINGS)
+
+
+@pytest.mark.qlora
+def test_h045_moments_in_8_bits_are_resumed_to_the_bit(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="the qlora extra is not installed")
+    chosen = settings(optimizer="adamw-8bit", ema=0.5)
+    setup = Setup(tmp_path / "m", chosen)
+    whole, state = train(setup, chosen, tmp_path / "whole")
+    assert state.last_loss < state.first_loss
+    tensors = load_file(sorted((tmp_path / "whole").glob("step-*"))[-1] / "tensors.safetensors")
+    assert {tensor.dtype for name, tensor in tensors.items() if name.startswith("state1/")} == {
+        torch.uint8, torch.float32
+    }  # fmt: skip
+
+    class Killed(Exception):
+        pass
+
+    for dies in (3, 5, 7):
+
+        def rows(step: int, dies: int = dies) -> list[Packed]:
+            if step == dies:
+                raise Killed
+            return setup.rows(step)
+
+        (tmp_path / "cut").mkdir(exist_ok=True)
+        with pytest.raises(Killed):
+            loop.run(setup.model(), rows, losses.next_token, chosen, tmp_path / "cut", silent, identity="test")
+    assert train(setup, chosen, tmp_path / "cut") == (whole, state)
+
+
+def test_8_bits_without_bitsandbytes_are_refused_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "find_spec", lambda _: None)
+    chosen = settings(optimizer="adamw-8bit")
+    with pytest.raises(UsageError, match="bitsandbytes is not installed"):
+        train(Setup(tmp_path / "m", chosen), chosen, tmp_path / "s")

@@ -64,6 +64,11 @@ POSITIVE = click.IntRange(1)
     default=0.0,
     help="Share of general text in each step, against forgetting.",
 )
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "adamw-8bit"]),
+    help="adamw-8bit keeps its moments in 8 bits, by bitsandbytes [default: adamw].",
+)
 @click.option("--replay-text", type=click.Path(path_type=Path), help="File or folder of that text.")
 @click.option(
     "--sweep", is_flag=True, help="Try ranks and learning rates around what is not given, then train the best."

@@ -60,6 +60,7 @@ class Given:
     patience: int | None = None
     ema: float = 0.0
     replay: float = 0.0
+    optimizer: Literal["adamw", "adamw-8bit"] | None = None
 
 
 @record
@@ -175,6 +176,8 @@ def _beside(say: _Sayer, effort: Effort, tokens: int, held: bool, given: Given) 
         found["ema"] = say("average of weights", given.ema, given.ema, "")
     if given.replay:
         found["replay"] = say("replay", given.replay, given.replay, "")
+    if given.optimizer:
+        found["optimizer"] = say("optimizer", given.optimizer, "", "")
     return found
 
 

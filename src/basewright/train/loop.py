@@ -283,7 +283,7 @@ def _save(
     """The tensors whole, so that any number of processes goes on from them; written by the first."""
     tensors = {}
     for name, p in trainable.items():
-        for slot, value in {"weight": p, **average.slot(name), **optimizer.state[p]}.items():
+        for slot, value in {"weight": p, **average.slot(name), **optimizers.slots(optimizer, p)}.items():
             tensor = ranks.whole(value.detach()).contiguous()
             if ranks.team().first:
                 tensors[f"{slot}/{name}"] = tensor
@@ -353,7 +353,7 @@ def _load(
             found = {slot: ranks.like(p, file.get_tensor(f"{slot}/{name}")) for slot in slots}
             for slot, mean in average.slot(name).items():
                 mean.copy_(found.pop(slot))
-            optimizer.state[p] = found
+            optimizers.take(optimizer, p, found)
             names -= {f"{slot}/{name}" for slot in slots}
         if names:
             raise StoreError(

@@ -1,8 +1,9 @@
-"""What turns gradients into steps: AdamW for every parameter, or Muon for the matrices and AdamW for the rest."""
+"""What turns gradients into steps: AdamW, its moments in 8 bits if asked, or Muon for matrices and AdamW elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +16,7 @@ from basewright.train import ranks
 MOMENTUM = 0.95
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients whose iteration lifts small singular values fastest; it ends near 1, within 0.7 to 1.2 (Jordan 2024)."""
+CODES = ("qmap1", "qmap2")
 ITERATIONS = 5
 RMS = 0.2
 """Of an update's entries, at a learning rate of 1: what AdamW's come to, so that one rate serves both (Liu et al. 2025,
@@ -24,10 +26,13 @@ arXiv:2502.16982, section 2.2)."""
 def of(model: Any, settings: TrainSettings) -> torch.optim.Optimizer:
     """The optimizer of the parameters of `model` that require gradients; vectors (norms) do not decay, as in GPT-3.
 
-    Raises `UsageError` for Muon in several processes.
+    Raises `UsageError` where several processes would share out what Muon or 8 bits need whole, and for 8 bits without
+    bitsandbytes.
     """
-    if settings.optimizer == "muon" and ranks.team().count > 1:
-        raise UsageError("muon needs whole matrices, and several processes share them out", fix="run one process")
+    if settings.optimizer != "adamw" and ranks.team().count > 1:
+        raise UsageError(
+            f"{settings.optimizer} needs whole matrices, and several processes share them out", fix="run one process"
+        )
     parameters = [p for p in model.parameters() if p.requires_grad]
     inner = _inner(model) if settings.optimizer == "muon" else set()
     matrices, vectors = ([p for p in parameters if (p.ndim > 1) is wide] for wide in (True, False))
@@ -36,8 +41,36 @@ def of(model: Any, settings: TrainSettings) -> torch.optim.Optimizer:
         {"params": [p for p in matrices if p not in inner], "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    kind = Muon if settings.optimizer == "muon" else torch.optim.AdamW
-    return kind([g for g in groups if g["params"]], lr=settings.learning_rate, betas=settings.betas)
+    kinds = {"adamw": lambda: torch.optim.AdamW, "muon": lambda: Muon, "adamw-8bit": _adamw_8bit}
+    kind = kinds[settings.optimizer]()
+    made: torch.optim.Optimizer = kind(
+        [g for g in groups if g["params"]], lr=settings.learning_rate, betas=settings.betas
+    )
+    return made
+
+
+def slots(optimizer: torch.optim.Optimizer, p: torch.nn.Parameter) -> dict[str, torch.Tensor]:
+    """What an optimizer knows of a parameter, each a tensor of its own: bitsandbytes counts steps in a plain number,
+    and all parameters have one table of codes."""
+    state = optimizer.state[p]
+    return {name: one.clone() if name in CODES else torch.as_tensor(one) for name, one in state.items()}
+
+
+def take(optimizer: torch.optim.Optimizer, p: torch.nn.Parameter, found: dict[str, torch.Tensor]) -> None:
+    """Set it again: torch counts steps in float32."""
+    optimizer.state[p] = {
+        name: one.item() if name == "step" and one.dtype == torch.int64 else one for name, one in found.items()
+    }
+
+
+def _adamw_8bit() -> Any:
+    """Moments in blocks of 256 with a scale each; tensors of fewer than 4,096 values keep them in float32 (Dettmers et
+    al. 2022, "8-bit Optimizers via Block-wise Quantization")."""
+    if find_spec("bitsandbytes") is None:
+        raise UsageError("bitsandbytes is not installed", fix="pip install 'basewright[qlora]', or --optimizer adamw")
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
 
 
 def _inner(model: Any) -> set[torch.nn.Parameter]:

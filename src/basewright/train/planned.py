@@ -15,6 +15,8 @@ from basewright.train.effort import Derived, Value
 
 FLOAT = 4
 """Bytes of a value of an average of weights."""
+SPARED = 8 - 2.04
+"""Bytes of AdamW's two moments that 8 bits and a float32 scale for each 256 spare."""
 
 
 def here(folder: Path) -> Machine:
@@ -45,12 +47,12 @@ def planned(card: ModelCard, derived: Derived, longest: int, machine: Machine) -
 def _plan(card: ModelCard, derived: Derived, longest: int, machine: Machine) -> Plan:
     ask = _ask(derived, longest)
     plan = make.make(card, machine, ask)
-    if not derived.train.ema:
+    each = FLOAT * bool(derived.train.ema) - SPARED * (derived.train.optimizer == "adamw-8bit")
+    if not each:
         return plan
-    room = FLOAT * trainable(Model.of(card), ask)
-    memory = replace(plan.memory, optimizer=plan.memory.optimizer + room)
-    reason = f"{ask.job} with an average of its weights needs {make.mib(memory.total)} of {make.mib(plan.budget)}"
-    return replace(plan, memory=memory, reasons=(f"{reason}; {make.largest(memory)}", *plan.reasons[1:]))
+    memory = replace(plan.memory, optimizer=plan.memory.optimizer + round(each * trainable(Model.of(card), ask)))
+    reason = f"{ask.job} needs {make.mib(memory.total)} of {make.mib(plan.budget)}; {make.largest(memory)}"
+    return replace(plan, memory=memory, reasons=(reason, *plan.reasons[1:]))
 
 
 def _ask(derived: Derived, longest: int) -> Ask:
@@ -84,7 +86,7 @@ def _recomputing(derived: Derived, plan: Plan) -> Derived:
 
 
 def _ways(derived: Derived, longest: int) -> Iterator[tuple[str, Derived]]:
-    """Options that need less, and the settings they lead to: fewer tokens at once first, which changes no result."""
+    """Options that need less, and the settings they lead to: fewer tokens at once first: only rows group otherwise."""
     train = replace(derived.train, recompute=True)
     micro = train.micro_tokens // 2
     while micro >= longest:
