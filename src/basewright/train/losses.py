@@ -135,7 +135,8 @@ def class_logits(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     keep = labels_N != IGNORE
     with torch.autocast(hidden_ND.device.type, enabled=False):
         if getattr(classifier.config, "classifier_pooling", "cls") == "mean":
-            read_SD = torch.stack([segment_LD.mean(0) for segment_LD in hidden_ND.float().split(row.lengths)])
+            of_each = zip(hidden_ND.float().split(row.lengths), keep.split(row.lengths), strict=True)
+            read_SD = torch.stack([states_LD.mean(0) for states_LD, kept_L in of_each if kept_L.any()])
         else:
             read_SD = hidden_ND[keep].float()
         return _head(classifier, read_SD), labels_N[keep]
@@ -148,16 +149,21 @@ def _head(classifier: Any, hidden_SD: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, classifier.score(hidden_SD))
     states = hidden_SD
     if kind == "bert":
-        states = classifier.dropout(classifier.base_model.pooler(hidden_SD[:, None]))
+        states = classifier.dropout(_held(classifier.base_model.pooler, hidden_SD[:, None]))
     elif kind in ("roberta", "xlm-roberta"):
         states = hidden_SD[:, None]  # its head takes the first token itself
     elif kind == "distilbert":
         states = classifier.dropout(functional.relu(classifier.pre_classifier(hidden_SD)))
     elif kind == "modernbert":
-        states = classifier.drop(classifier.head(hidden_SD))
+        states = classifier.drop(_held(classifier.head, hidden_SD))
     else:
         raise NotImplementedError(f"the classification head of a {kind} model")
     return cast(torch.Tensor, classifier.classifier(states))
+
+
+def _held(module: Any, states: torch.Tensor) -> torch.Tensor:
+    """What a part of the base makes of float32 states, in the precision it is held in."""
+    return cast(torch.Tensor, module(states.to(next(module.parameters()).dtype)).float())
 
 
 def hidden(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
