@@ -1,12 +1,14 @@
 """LoRA tuning against TRL, alternating: tokens a second of processor time, peak memory, loss at every step.
 
-    python benchmarks/tuning.py --peer PYTHON [--size 25M|110M] [--precision bfloat16|float32] [--steps 2] [--rounds 1]
+    python benchmarks/tuning.py --peer PYTHON [--size 5M|25M|110M] [--precision bfloat16|float32] [--steps 2]
+        [--rounds 1] [--text FILE] [--only ours-packed trl-packed ours-unpacked trl-unpacked]
 
 PYTHON is the interpreter of another environment that has trl 1.16.0 and datasets beside torch, transformers and peft.
 Both sides get the same random Llama (16k vocabulary), the same rows and masks, AdamW with the same constant rate, LoRA
 of rank 16 on all linear maps from the same A, float32 adapters, and as many rows in a step. One thread. `unpacked`
 takes eight rows a step in the same order on both sides, and the losses must agree; `packed` takes rows of 8 x 512
 tokens, in an order of its own on each side. Each measurement is a process of its own: the first step is not counted.
+Rows are random ids, or the texts of a JSONL file as foundling-prose's tokenizer cuts them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from typing import Any
 VOCABULARY, CONTEXT, ROWS_A_STEP, RANK, RATE = 16_384, 512, 8, 16, 1e-4
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SIZES: dict[str, dict[str, Any]] = {
+    "5M": {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
+           "num_key_value_heads": 3, "tie_word_embeddings": True},
     "25M": {"hidden_size": 512, "intermediate_size": 1280, "num_hidden_layers": 6, "num_attention_heads": 8,
             "num_key_value_heads": 4, "tie_word_embeddings": True},
     "110M": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12,
@@ -34,10 +38,24 @@ MICRO = 2048
 """Tokens that we compute at once; a step is the sum of its parts."""
 
 
-def rows(count: int) -> list[list[int]]:
-    """Rows of 184 to 512 random ids: a third of a padded batch is padding."""
+def rows(asked: dict[str, Any], count: int) -> list[list[int]]:
+    """Rows of 184 to 512 random ids, so that a third of a padded batch is padding; or those of a text."""
+    if asked.get("rows"):
+        found: list[list[int]] = json.loads(Path(asked["rows"]).read_text("utf-8"))
+        return found[:count]
     draw = random.Random(0)
     return [[draw.randrange(2, VOCABULARY) for _ in range(draw.randint(184, CONTEXT))] for _ in range(count)]
+
+
+def texts(path: Path, into: Path) -> str:
+    """A file with the ids of each text, ended by EOS, for both sides."""
+    from basewright.text.tokenizer import open_tokenizer
+
+    tokenizer = open_tokenizer(Path("src/basewright/foundlings/foundling-prose"))
+    lines = path.read_text("utf-8").splitlines()
+    ids = [[*tokenizer.ids(json.loads(line)["text"]), tokenizer.eos_id][:CONTEXT] for line in lines]
+    into.write_text(json.dumps(ids), "utf-8")
+    return str(into)
 
 
 def main() -> None:
@@ -45,10 +63,11 @@ def main() -> None:
     losses: dict[str, list[float]] = {}
     print(f"{'':14}{'tokens/s':>10}{'peak MiB':>10}{'base MiB':>10}{'of peak':>9}  losses")
     with tempfile.TemporaryDirectory() as folder:
+        given = texts(options.text, Path(folder) / "rows.json") if options.text else ""
         for _ in range(options.rounds):
             for name in options.only:
                 side, kind = name.split("-")
-                found = _measure(options, side, kind, folder)
+                found = _measure(options, side, kind, folder, given)
                 losses[name] = found["losses"]
                 shown = " ".join(f"{loss:.4f}" for loss in found["losses"])
                 print(
@@ -68,12 +87,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="25M")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--steps", type=int, default=2, help="counted, after one that is not")
+    parser.add_argument("--text", type=Path, help="JSONL with a text in each line; the parent reads it")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=["ours-packed", "trl-packed", "ours-unpacked", "trl-unpacked"])
     return parser.parse_args()
 
 
-def _measure(options: argparse.Namespace, side: str, kind: str, folder: str) -> dict[str, Any]:
+def _measure(options: argparse.Namespace, side: str, kind: str, folder: str, given: str) -> dict[str, Any]:
     asked = {
         "side": side,
         "kind": kind,
@@ -81,6 +101,7 @@ def _measure(options: argparse.Namespace, side: str, kind: str, folder: str) -> 
         "precision": options.precision,
         "steps": options.steps,
         "folder": folder,
+        "rows": given,
     }
     python = options.peer if side == "trl" else sys.executable
     done = subprocess.run(
@@ -201,9 +222,9 @@ def ours(asked: dict[str, Any], clock: Clock) -> list[float]:
 def _batches(asked: dict[str, Any], steps: int) -> list[list[list[int]]]:
     """The rows of each step: eight in order, or as many as fill 8 x 512 tokens."""
     if asked["kind"] == "unpacked":
-        every = rows(ROWS_A_STEP * steps)
+        every = rows(asked, ROWS_A_STEP * steps)
         return [every[i : i + ROWS_A_STEP] for i in range(0, len(every), ROWS_A_STEP)]
-    return _fill(rows(20 * steps), ROWS_A_STEP * CONTEXT)[:steps]
+    return _fill(rows(asked, 20 * steps), ROWS_A_STEP * CONTEXT)[:steps]
 
 
 def _fill(every: list[list[int]], most: int) -> list[list[list[int]]]:
@@ -247,7 +268,7 @@ def trl(asked: dict[str, Any], clock: Clock) -> list[float]:
 
     torch.manual_seed(0)
     trainer = Counted(
-        model=_model(asked), args=config, train_dataset=Dataset.from_dict({"input_ids": rows(count)}),
+        model=_model(asked), args=config, train_dataset=Dataset.from_dict({"input_ids": rows(asked, count)}),
         processing_class=_tokenizer(PreTrainedTokenizerFast), peft_config=lora, callbacks=[Follow()],
     )  # fmt: skip
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}

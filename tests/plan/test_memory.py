@@ -65,7 +65,7 @@ def test_a_lora_step_by_hand() -> None:
     assert need.memory.kv_cache == 0
     layer = 2 * 16 + 2 + 2 * 16 + 2 * 8 + 4 + 2 * 32  # norm inputs, deviations, q and out, k and v, log-sum-exp, gate
     layer += 16 + 32 + 2 * 3  # and up; inputs of the adapters on q and on down, and what is between their halves
-    outside = 2 * 4 + 3 * 16  # angles; the last hidden states, gathered, their gradient
+    outside = 2 * 4 + 2 * 16  # angles; the last hidden states, gathered, their gradient
     assert need.memory.activations == 4 * 8 * (2 * layer + outside)
     assert need.memory.logits == 2 * 8 * 100 * 4
     assert need.moment == "the loss is computed"
@@ -214,7 +214,7 @@ FAMILIES = ["llama", "qwen3", "mixtral", "gpt_neox"]
 def test_h053_what_autograd_keeps_is_what_the_plan_says(family: str, trained: bool) -> None:
     card, asked = built.card(family), built.asked(family, trained)
     need = memory.need(Model.of(card), asked)
-    passing = 2 * asked.micro_tokens * card.shape.width * 4  # the last hidden states, and those that are supervised
+    passing = asked.micro_tokens * card.shape.width * 4  # the last hidden states, gathered
     assert need.moment == "the loss is computed"
     assert (need.memory.activations - passing) / built.kept(card, asked) == pytest.approx(1, abs=0.01)
 

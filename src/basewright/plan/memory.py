@@ -233,7 +233,7 @@ def _autograd(model: Model, ask: Ask) -> list[Term]:
         vocabulary=model.shape.vocabulary,
         bytes=FLOAT,
     )
-    return [*_gathered(model, ask, 2), logits] if _own(model, ask) else [logits]
+    return [*_gathered(model, ask, 1), logits] if _own(model, ask) else [logits]
 
 
 def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
@@ -241,7 +241,7 @@ def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
     and one chunk's part of it, for which the logits have gone."""
     chunk, vocabulary, tokens = positions(model, ask), model.shape.vocabulary, at_once(ask)
     arrays = 3 if tokens > chunk else 2
-    terms = _gathered(model, ask, 3)
+    terms = _gathered(model, ask, 2)
     if ask.job in WHOLE:
         terms.append(product("gradients", "of the output map", values=model.table, bytes=FLOAT))
         if model.table > (arrays - 1) * chunk * vocabulary:
@@ -255,12 +255,12 @@ def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
 
 
 def _gathered(model: Model, ask: Ask, times: int) -> list[Term]:
-    """Of packed rows: the last hidden states, those of supervised tokens, and their gradient where it exists."""
+    """Of packed rows: the last hidden states of supervised tokens, and their gradient where it exists."""
     step = step_of(model, ask)
     return [
         product(
             "activations",
-            "last hidden states, gathered, their gradient" if times == 3 else "last hidden states, gathered",
+            "last hidden states, gathered, their gradient" if times == 2 else "last hidden states, gathered",
             times=times,
             tokens=at_once(ask),
             width=model.shape.width,
@@ -277,7 +277,7 @@ def _at_last(model: Model, ask: Ask, kind: str) -> list[Term]:
         *_cast(model, ask),
         *_on_top(model, step, tokens, sparse=sparse),
         *_recomputed(model, ask, kind),
-        *_dequantized(model, ask),
+        *_dequantized(model, ask, kind),
     ]
     before = _gradients_before(model, ask)
     if not before and ask.job in WHOLE:
@@ -311,7 +311,7 @@ def _at_first(model: Model, ask: Ask, kind: str) -> list[Term]:
         _pieces("activations", "kept by one layer", "tokens", tokens, [*pieces, tape.Piece("what flows in", outside)]),
         *_on_top(model, step, tokens, sparse=sparse),
         *_cast(model, ask),
-        *_dequantized(model, ask),
+        *_dequantized(model, ask, kind),
     ]
 
 
@@ -386,11 +386,15 @@ def _cast(model: Model, ask: Ask) -> list[Term]:
     return [product("activations", "matrices cast to bfloat16", values=model.in_maps + model.table, bytes=2)]
 
 
-def _dequantized(model: Model, ask: Ask) -> list[Term]:
-    if ask.job != "qlora":
+def _dequantized(model: Model, ask: Ask, kind: str) -> list[Term]:
+    """Maps of one input are read out of NF4 together by our kernels; where they multiply in float32, see `_on_top`."""
+    step = step_of(model, ask, kind)
+    if ask.job != "qlora" or (step.widened and not model.traits.biased):
         return []
-    largest = max(o * i for each in model.maps.values() for o, i in each)
-    return [product("activations", "the largest map, out of NF4", values=largest, bytes=SIZES[ask.precision])]
+    values = max(o * i for each in model.maps.values() for o, i in each)
+    if step.own and model.shape.gated:
+        values = max(values, 2 * model.shape.width * model.shape.feed_forward)
+    return [product("activations", "maps of one input, out of NF4", values=values, bytes=SIZES[ask.precision])]
 
 
 def trainable(model: Model, ask: Ask) -> int:

@@ -7,7 +7,7 @@ from basewright.plan.model import Model
 from basewright.records import Ask, Device, Speed
 
 LLAMA_3 = (0.40, "38 to 43 % reached by Llama 3's pretraining on H100 (arXiv:2407.21783, §3.3.2)")
-OWN = (0.60, "0.55 to 0.77 reached by LoRA steps of 25 and 112 M parameters on 2 cores (docs/plan.md)")
+OWN = (0.60, "0.54 to 0.71 reached by LoRA steps of 25 and 110 M parameters on one core (docs/tuning.md)")
 GPT_FAST = (
     0.60,
     "69 % reached by compiled Llama 7B on A100, 17 % before (pytorch.org/blog/accelerating-generative-ai-2)",
