@@ -46,7 +46,7 @@ BANS = (
             "safetensors.torch.load_model",
             "safetensors.numpy.",
         ),
-        ("convert/weights.py", "train/loop.py"),
+        ("convert/weights.py", "train/adapters.py", "train/kept.py", "train/loop.py", "train/reference.py"),
     ),
 )
 KEYWORDS = {"trust_remote_code": "remote code (H005)", "allow_pickle": "a pickled array (H001)"}

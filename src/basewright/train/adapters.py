@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from basewright import store
 from basewright.errors import ModelFileError, Refused
+from basewright.hub import airlock
 from basewright.plain import to_plain
 from basewright.records import LoraSettings, LoraVariant, Weights
 from basewright.train.losses import is_encoder
@@ -80,7 +81,11 @@ def halves(model: Any) -> Halves:
 
 
 def continue_from(model: Any, folder: Path) -> None:
-    """Set the adapter to the one in `folder`, every tensor of it and no other (H047). Raises `Refused`."""
+    """Set the adapter to the one in `folder`, every tensor of it and no other (H047).
+
+    Raises `Refused`, and `ModelFileError` for files that do not pass the airlock.
+    """
+    airlock.inspect_adapter(folder)
     found = load_file(folder / WEIGHTS)
     own = {_saved_name(name): p for name, p in model.named_parameters() if p.requires_grad}
     shapes = {name: p.shape for name, p in own.items()}
@@ -96,6 +101,7 @@ def continue_from(model: Any, folder: Path) -> None:
 
 def settings_of(folder: Path) -> LoraSettings:
     """The settings of a written adapter, so that it can be continued. Raises `ModelFileError`."""
+    airlock.inspect_adapter(folder)
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         variant: LoraVariant = "dora" if config["use_dora"] else "rslora" if config["use_rslora"] else "lora"
