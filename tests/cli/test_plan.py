@@ -10,14 +10,14 @@ import pytest
 from basewright.cli import main
 
 HEAVY = ("torch", "transformers", "peft", "numpy", "pydantic", "scipy", "huggingface_hub")
-SHOWN = ["plan", "llama-3-8b", "--job", "qlora", "--machine", "rtx-4090"]
+SHOWN = ["plan", "llama-3-8b", "--job", "qlora", "--machine", "rtx-4090", "--context", "4096"]
 
 
 def test_llama_3_8b_is_explained_and_refused_with_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(SHOWN) == 69
     out, err = capsys.readouterr()
     assert "linear maps in NF4: values x bits x bytes a bit" in out
-    assert "= 3 x 64 x 128,256 x 4" in out
+    assert "= 6,979,321,856 x 4.127 x 0.125" in out
     following = err.rsplit("next: basewright ", 1)[1].split()
     assert main.run(following) == 0
 
