@@ -109,7 +109,7 @@ def test_padding_is_hidden_where_causality_does_not_hide_it(pair: tuple[Any, Any
     assert padded.item() == pytest.approx(apart.item(), rel=1e-6)
 
 
-HEAD = Head(labels=("a", "b", "c"), pad_id=1, pools="first")
+HEAD = Head(labels=("a", "b", "c"), pad_id=0, pools="first")
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, "modernbert, by the mean of its tokens"])

@@ -162,8 +162,9 @@ def _head(classifier: Any, hidden_SD: torch.Tensor) -> torch.Tensor:
 
 
 def _held(module: Any, states: torch.Tensor) -> torch.Tensor:
-    """What a part of the base makes of float32 states, in the precision it is held in."""
-    return cast(torch.Tensor, module(states.to(next(module.parameters()).dtype)).float())
+    """What a part of the base makes of float32 states, in the precision it is held in: of what is trained, if it is."""
+    weight = max(module.parameters(), key=lambda p: p.requires_grad)
+    return cast(torch.Tensor, module(states.to(weight.dtype)).float())
 
 
 def hidden(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
