@@ -127,19 +127,13 @@ def labels(model: Any, row: Packed) -> torch.Tensor:
 def class_logits(model: Any, row: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     """What the head says of each labelled segment, (S, C) in float32, and its class, (S,).
 
-    Only the token that is read reaches the head, or the mean of all where the config says so; it is computed in float32
-    whatever the rest is.
+    Only the token that is read reaches the head, which is computed in float32 whatever the rest is.
     """
     classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden_ND, labels_N = hidden(classifier, row)
     keep = labels_N != IGNORE
     with torch.autocast(hidden_ND.device.type, enabled=False):
-        if getattr(classifier.config, "classifier_pooling", "cls") == "mean":
-            of_each = zip(hidden_ND.float().split(row.lengths), keep.split(row.lengths), strict=True)
-            read_SD = torch.stack([states_LD.mean(0) for states_LD, kept_L in of_each if kept_L.any()])
-        else:
-            read_SD = hidden_ND[keep].float()
-        return _head(classifier, read_SD), labels_N[keep]
+        return _head(classifier, hidden_ND[keep].float()), labels_N[keep]
 
 
 def _head(classifier: Any, hidden_SD: torch.Tensor) -> torch.Tensor:
