@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from basewright.making import RATES
 from basewright.records import Baselines, Built
-from basewright.worth import RATES, SCRATCH, TFIDF, TUNED
+from basewright.worth import SCRATCH, TFIDF, TUNED
 from tests.walks import prepare, walk
 
 

@@ -32,6 +32,9 @@ from basewright.records import (
 from basewright.store import Store, Work
 
 R = TypeVar("R")
+RATES = (3e-4, 1e-3, 3e-3)
+"""Learning rates that training all weights chooses from, on the items to choose on, after a third of the steps: what is
+good for an adapter is not good for it."""
 
 
 class Watch(Protocol):
@@ -267,6 +270,12 @@ class Maker:
 
         with named(stage):
             yield say
+
+
+def pilots(train: TrainSettings) -> list[TrainSettings]:
+    """A third of the steps at each of `RATES`."""
+    steps = max(1, train.steps // 3)
+    return [replace(train, steps=steps, warmup=max(1, steps // 20), learning_rate=rate) for rate in RATES]
 
 
 @contextmanager

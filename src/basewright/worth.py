@@ -11,7 +11,7 @@ from basewright.choose import rivals
 from basewright.choose.rivals import Rival
 from basewright.errors import Refused
 from basewright.evaluate import classify
-from basewright.making import Maker, naming
+from basewright.making import Maker, naming, pilots
 from basewright.plan import fit
 from basewright.recipe import memory
 from basewright.records import (
@@ -33,9 +33,6 @@ from basewright.records import (
 from basewright.stats import intervals
 from basewright.store import Work
 
-RATES = (3e-4, 1e-3, 3e-3)
-"""Learning rates that training from random weights chooses from, on the items to choose on, after a third of the
-steps: what is good for an adapter is not good for it."""
 SHARES = (0.25, 0.5)
 """Of the training rows, that the curve is measured at beside all of them."""
 FEW_SHOT, TUNED, SCRATCH, TFIDF = "few-shot", "tuned", "from random weights", "TF-IDF + logistic regression"
@@ -124,13 +121,12 @@ class Worth:
     def _from_scratch(self) -> TrainSettings:
         """As the adapter was trained, at the rate that a third of the steps found best."""
         train = self.adapter.record.train
-        tries = [replace(_shortened(train, 3), learning_rate=rate) for rate in RATES]
 
         def bits(settings: TrainSettings) -> float:
             model = self.maker.from_scratch(self.task, self.base, self.certificate, settings)
             return self.maker.scores_of(self.task, "choose", model).record.bits.value
 
-        return replace(train, learning_rate=min(tries, key=bits).learning_rate)
+        return replace(train, learning_rate=min(pilots(train), key=bits).learning_rate)
 
     def _scratch(self, task: Task, settings: TrainSettings) -> Made[Scores]:
         certificate = self.certificate if task is self.task else self.maker.certificate(task, self.base)
@@ -184,11 +180,6 @@ class Worth:
     @property
     def _confidence(self) -> float:
         return self.maker.recipe.limits.confidence
-
-
-def _shortened(train: TrainSettings, by: int) -> TrainSettings:
-    steps = max(1, train.steps // by)
-    return replace(train, steps=steps, warmup=max(1, steps // 20))
 
 
 def _part(task: Task, share: float) -> Task:

@@ -41,7 +41,7 @@ def test_a_classical_method_that_wins_comes_first_with_the_reason(share: float, 
 def test_whatever_wins_is_said_with_what_follows() -> None:
     scratch = words.verdict(beaten(**{"from random weights": 1.0}))[0]
     assert "'s architecture trained from random weights wins: 100.0% of" in scratch
-    assert scratch.endswith("what the base had read before was of no use for this task.")
+    assert scratch.endswith("tune all of the base's too, basewright tune --method full.")
     assert words.verdict(beaten(**{"few-shot": 1.0}))[0].endswith("tuning gave nothing here.")
 
 

@@ -60,7 +60,8 @@ def _beaten(built: Built, one: Baseline) -> str:
 PREFER: dict[BaselineKind, str] = {
     "classical": f"prefer the model built here only if {chosen.PREFER}",
     "few-shot": "tuning gave nothing here",
-    "from scratch": "what the base had read before was of no use for this task",
+    "from scratch": "all weights from nothing learned more here than an adapter on the base: tune all of the base's "
+    "too, basewright tune --method full",
     "encoder": "prefer the model built here only if you need more than a label",
 }
 KINDS: dict[BaselineKind, str] = {
