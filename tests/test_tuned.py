@@ -21,7 +21,9 @@ from tests.models import tiny_llama
 from tests.walks import FILLER, prepare, rows, walk, write_rows
 
 Capture = pytest.CaptureFixture[str]
-METHODS = ("lora", "rslora", "dora", "pissa", "full")
+SLOW = pytest.mark.slow
+METHODS = ("lora", "full", *(pytest.param(method, marks=SLOW) for method in ("rslora", "dora", "pissa")))
+"""The other methods go the same way; `make slow` walks them all."""
 ASKED = ["a red lamp stood by the door", "they walked to a blue ship"]
 ALONE = """
 import json, sys
@@ -345,7 +347,7 @@ def test_nothing_is_exported_over_something(place: Path, tmp_path: Path, capsys:
 # --- recipes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["dora", "pissa"])
+@pytest.mark.parametrize("method", ["dora", pytest.param("pissa", marks=SLOW)])
 def test_a_recipe_names_the_method_and_its_release_carries_it(method: str, tmp_path: Path, capsys: Capture) -> None:
     recipe = prepare(tmp_path, count=80, examples=800)
     text = (

@@ -134,7 +134,7 @@ def check(folder: Path, method: Method, kills: int, seed: int) -> None:
         assert work.result(name) == work.result("whole"), f"{name} after {hits} kills"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["lora", "full", "lora-head", "dpo", "lora beside"])
 def test_p1_killed_and_run_again_a_tuning_gives_the_same_bits(tmp_path: Path, method: Method) -> None:
     check(tmp_path, method, kills=2, seed=1)
 

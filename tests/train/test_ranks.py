@@ -38,6 +38,9 @@ def torchrun(*words: str, **more: Any) -> subprocess.Popen[str]:
     )
 
 
+pytestmark = pytest.mark.slow  # processes that wait for each other: minutes where others work too
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where one process has trained everything, and two have; one begins first what two end, and then the reverse."""
@@ -125,7 +128,6 @@ def test_h049_a_loss_that_is_not_finite_on_one_rank_stops_all(folder: Path) -> N
 ROWS = [{"text": f"the clock {i} on wall {i * i}", "label": "odd" if i % 2 else "even"} for i in range(48)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ended", [signal.SIGTERM, signal.SIGKILL])
 def test_the_command_ends_whole_and_goes_on(tmp_path: Path, ended: signal.Signals) -> None:
     """torchrun asked to stop saves and stops; with one process killed the other ends too. Run again, it goes on."""
