@@ -1,7 +1,7 @@
 """LoRA tuning against TRL, alternating: tokens a second of processor time, peak memory, loss at every step.
 
     python benchmarks/tuning.py --peer PYTHON [--size 5M|25M|110M] [--precision bfloat16|float32] [--steps 2]
-        [--rounds 1] [--text FILE] [--only ours-packed trl-packed ours-unpacked trl-unpacked]
+        [--rounds 1] [--rate 1e-4] [--text FILE] [--only ours-packed trl-packed ours-unpacked trl-unpacked]
 
 PYTHON is the interpreter of another environment that has trl 1.16.0 and datasets beside torch, transformers and peft.
 Both sides get the same random Llama (16k vocabulary), the same rows and masks, AdamW with the same constant rate, LoRA
@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-VOCABULARY, CONTEXT, ROWS_A_STEP, RANK, RATE = 16_384, 512, 8, 16, 1e-4
+VOCABULARY, CONTEXT, ROWS_A_STEP, RANK = 16_384, 512, 8, 16
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SIZES: dict[str, dict[str, Any]] = {
     "5M": {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
@@ -40,7 +40,7 @@ MICRO = 2048
 
 def rows(asked: dict[str, Any], count: int) -> list[list[int]]:
     """Rows of 184 to 512 random ids, so that a third of a padded batch is padding; or those of a text."""
-    if asked.get("rows"):
+    if asked["rows"]:
         found: list[list[int]] = json.loads(Path(asked["rows"]).read_text("utf-8"))
         return found[:count]
     draw = random.Random(0)
@@ -87,6 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="25M")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--steps", type=int, default=2, help="counted, after one that is not")
+    parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--text", type=Path, help="JSONL with a text in each line; the parent reads it")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=["ours-packed", "trl-packed", "ours-unpacked", "trl-unpacked"])
@@ -102,6 +103,7 @@ def _measure(options: argparse.Namespace, side: str, kind: str, folder: str, giv
         "steps": options.steps,
         "folder": folder,
         "rows": given,
+        "rate": options.rate,
     }
     python = options.peer if side == "trl" else sys.executable
     done = subprocess.run(
@@ -210,8 +212,9 @@ def ours(asked: dict[str, Any], clock: Clock) -> list[float]:
         return [pack([Encoded(tuple(row), (True,) * len(row)) for row in part]) for part in micro]
 
     settings = TrainSettings(
-        steps=steps, batch_tokens=4096, micro_tokens=MICRO, learning_rate=RATE, final_learning_rate=RATE, warmup=0,
-        weight_decay=0.0, clip=1.0, seed=0, precision=asked["precision"], save_every=10**6, betas=(0.9, 0.999),
+        steps=steps, batch_tokens=4096, micro_tokens=MICRO, learning_rate=asked["rate"],
+        final_learning_rate=asked["rate"], warmup=0, weight_decay=0.0, clip=1.0, seed=0,
+        precision=asked["precision"], save_every=10**6, betas=(0.9, 0.999),
     )  # fmt: skip
     scratch = Path(tempfile.mkdtemp(dir=asked["folder"]))
     loop.run(tuned, packed, losses.next_token, settings, scratch, lambda *_: None, identity="benchmark")
@@ -247,9 +250,9 @@ def trl(asked: dict[str, Any], clock: Clock) -> list[float]:
     packing, steps = asked["kind"] == "packed", asked["steps"] + 1
     config = SFTConfig(
         output_dir=tempfile.mkdtemp(dir=asked["folder"]), per_device_train_batch_size=ROWS_A_STEP, max_steps=steps,
-        learning_rate=RATE, lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0, adam_beta2=0.999,
-        packing=packing, max_length=CONTEXT, bf16=asked["precision"] == "bfloat16", use_cpu=True, save_strategy="no",
-        logging_steps=1, report_to="none", disable_tqdm=True, gradient_checkpointing=False, seed=0,
+        learning_rate=asked["rate"], lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0,
+        adam_beta2=0.999, packing=packing, max_length=CONTEXT, bf16=asked["precision"] == "bfloat16", use_cpu=True,
+        save_strategy="no", logging_steps=1, report_to="none", disable_tqdm=True, gradient_checkpointing=False, seed=0,
         train_sampling_strategy="sequential" if _has(SFTConfig, "train_sampling_strategy") else "random",
     )  # fmt: skip
     count = 20 * steps if packing else ROWS_A_STEP * steps
