@@ -68,7 +68,7 @@ def test_it_starts_within_four_times_the_help() -> None:
 
 @pytest.mark.parametrize("more", [[], ["--checkpointing"]])
 def test_one_step_is_made_and_compared(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["plan", "foundling-prose", "--context", "128", "--batch", "2", "--rank", "4", "--measure", "--json", *more]
+    words = ["plan", "foundling-prose", "--context", "512", "--batch", "2", "--rank", "4", "--measure", "--json", *more]
     assert main.run(words) == 0
     dry = json.loads(capsys.readouterr().out)
     assert dry["measured"] > 40 * 2**20

@@ -206,7 +206,7 @@ def _training(model: Model, ask: Ask, kind: str) -> tuple[str, list[Term]]:
 
 def _at_loss(model: Model, ask: Ask, kind: str) -> list[Term]:
     """All activations, and the loss."""
-    loss = _fused(model, ask, kind) if fused(model, ask) else _autograd(model, ask)
+    loss = _fused(model, ask, kind) if fused(model, ask) else _autograd(model, ask, kind)
     return [*_gradients_before(model, ask), *_kept(model, ask, kind), *_cast(model, ask), *loss]
 
 
@@ -223,7 +223,7 @@ def positions(model: Model, ask: Ask) -> int:
     return min(at_once(ask), CHUNK, max(FEWEST, LOGITS // model.shape.vocabulary))
 
 
-def _autograd(model: Model, ask: Ask) -> list[Term]:
+def _autograd(model: Model, ask: Ask, kind: str) -> list[Term]:
     """The log-probabilities with two gradients of them: autograd's, and that of the softmax."""
     logits = product(
         "logits",
@@ -233,7 +233,7 @@ def _autograd(model: Model, ask: Ask) -> list[Term]:
         vocabulary=model.shape.vocabulary,
         bytes=FLOAT,
     )
-    return [*_gathered(model, ask, 1), logits] if _own(model, ask) else [logits]
+    return [*_gathered(model, ask, kind, 1), logits] if _own(model, ask) else [logits]
 
 
 def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
@@ -241,7 +241,7 @@ def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
     and one chunk's part of it, for which the logits have gone."""
     chunk, vocabulary, tokens = positions(model, ask), model.shape.vocabulary, at_once(ask)
     arrays = 3 if tokens > chunk else 2
-    terms = _gathered(model, ask, 2)
+    terms = _gathered(model, ask, kind, 2)
     if ask.job in WHOLE:
         terms.append(product("gradients", "of the output map", values=model.table, bytes=FLOAT))
         if model.table > (arrays - 1) * chunk * vocabulary:
@@ -254,9 +254,9 @@ def _fused(model: Model, ask: Ask, kind: str) -> list[Term]:
     return [*terms, logits]
 
 
-def _gathered(model: Model, ask: Ask, times: int) -> list[Term]:
+def _gathered(model: Model, ask: Ask, kind: str, times: int) -> list[Term]:
     """Of packed rows: the last hidden states of supervised tokens, and their gradient where it exists."""
-    step = step_of(model, ask)
+    step = step_of(model, ask, kind)
     return [
         product(
             "activations",
