@@ -353,7 +353,7 @@ def test_a_recipe_names_the_method_and_its_release_carries_it(method: str, tmp_p
     text = (
         recipe.read_text().replace('["./one", "./two"]', '["./one"]').replace("[tune]", f'[tune]\nmethod = "{method}"')
     )
-    recipe.write_text(f"{text}\n[baselines]\nfrom_scratch = false\n")
+    recipe.write_text(f"{text}\n[baselines]\nall_weights = false\n")
     built, watch = walk(recipe)
     assert built.adapter.record.lora.variant == method
     assert LORA_NAMES[built.adapter.record.lora.variant] in watch.notes["tune"]

@@ -73,11 +73,10 @@ class Maker:
 
     def weights(self, stage: str, card: ModelCard) -> Made[Weights]:
         """A model's files, which are here, through the airlock."""
-        from basewright.hub import airlock, pull
+        from basewright.hub import pull
 
-        source, revision = pull.locate(card, self.store), pull.revision(card, self.store)
-        inputs = pull.inputs(card, airlock.inspect(source), revision)
-        return self.make(stage, "weights", inputs, Weights, lambda work, _: pull.pull(card, work, source, revision), ())
+        inputs, taken = pull.request(card, self.store)
+        return self.make(stage, "weights", inputs, Weights, lambda work, _: taken(work), ())
 
     def scores(self, task: Task, base: Made[Weights], adapter: Made[Adapter] | None) -> Made[Scores]:
         """On `test`: the base few-shot, or the tuned model on the bare prompt."""
@@ -196,20 +195,21 @@ class Maker:
             (base.id, certificate.id),
         )
 
-    def from_scratch(
-        self, task: Task, base: Made[Weights], certificate: Made[Certificate], settings: TrainSettings
+    def all_weights(
+        self, task: Task, base: Made[Weights], certificate: Made[Certificate], settings: TrainSettings, *, anew: bool
     ) -> Made[Checkpoint]:
-        """The base's architecture trained on the task from random weights."""
+        """Every weight of the base trained on the task, from what the base has learned or `anew` from random ones."""
         from basewright.text.tokenizer import open_tokenizer
         from basewright.train import tune
         from basewright.train.objectives import NextToken
 
         def train(work: Work, progress: Progress) -> Checkpoint:
             rows = NextToken(tune.examples(task.train, task.layout, open_tokenizer(base.folder / "model")))
-            saying = naming(progress, f"from random weights, rate {settings.learning_rate:g}")
-            return tune.full(base, certificate.record, rows, task.layout, settings, work, saying, anew=True)
+            begun = "random weights" if anew else base.record.card.id
+            saying = naming(progress, f"all weights from {begun}, rate {settings.learning_rate:g}")
+            return tune.full(base, certificate.record, rows, task.layout, settings, work, saying, anew=anew)
 
-        inputs = {"task": task.version, "train": settings, "anew": True}
+        inputs = {"task": task.version, "train": settings, "anew": anew}
         return self.make("baselines", "checkpoint", inputs, Checkpoint, train, (base.id, certificate.id))
 
     def card(self, name: str) -> ModelCard:

@@ -96,12 +96,12 @@ class ProveSection(Section):
 
 
 class BaselinesSection(Section):
-    from_scratch: bool = True
-    """Whether the winner's architecture is also trained from random weights, for as many steps."""
+    all_weights: bool = True
+    """Whether every weight is also trained, from the winner and from random weights, for as many steps."""
     encoder: str | None = None
     """A model that every label is also learned by with a classification head on it: an encoder, by name or folder."""
     curve: bool = False
-    """Whether both are trained again on a quarter and on half of the rows: what the base was worth in rows."""
+    """Whether all of them are trained again on a quarter and on half of the rows: what the base was worth in rows."""
 
 
 class ShipSection(Section):

@@ -25,7 +25,7 @@ PlanPrecision = Literal["float32", "bfloat16", "float16", "mixed"]
 """Of a plan's weights; `mixed` is float32 with matrix products in bfloat16 (autocast)."""
 Part = Literal["weights", "gradients", "optimizer", "activations", "kv_cache", "logits", "fragmentation", "runtime"]
 RowFate = Literal["used", "cut", "split", "refused", "duplicate", "near-duplicate"]
-BaselineKind = Literal["classical", "few-shot", "from scratch", "encoder"]
+BaselineKind = Literal["classical", "few-shot", "all weights", "from scratch", "encoder"]
 DataShape = Literal["text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto"]
 LoraVariant = Literal["lora", "rslora", "dora", "pissa"]
 Pools = Literal["first", "last"]

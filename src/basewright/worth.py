@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from basewright import headed, machine, store
@@ -35,7 +35,12 @@ from basewright.store import Work
 
 SHARES = (0.25, 0.5)
 """Of the training rows, that the curve is measured at beside all of them."""
-FEW_SHOT, TUNED, SCRATCH, TFIDF = "few-shot", "tuned", "from random weights", "TF-IDF + logistic regression"
+FEW_SHOT, TUNED, TFIDF = "few-shot", "tuned", "TF-IDF + logistic regression"
+WHOLE, SCRATCH = "all weights", "from random weights"
+BEGUN = {WHOLE: False, SCRATCH: True}
+"""Whether each begins anew: what sets them apart is what the base has read, and nothing else."""
+Rates = Mapping[str, TrainSettings]
+"""Of each of `BEGUN` how it is trained on all rows; empty where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +70,13 @@ class Worth:
         if self.maker.recipe.candidates.classical:
             found += [self._classical(one) for one in self._rivals(self.task, progress)]
         unfit = self._unfit()
-        settings = None if unfit else self._from_scratch()
-        if settings:
-            how = f"the same architecture, {settings.steps} steps, rate {settings.learning_rate:g}"
-            found.append(self._scored(SCRATCH, "from scratch", self._scratch(self.task, settings).record, how))
+        trained = {} if unfit else {name: self._settled(anew) for name, anew in BEGUN.items()}
+        found += [self._whole(name, settings) for name, settings in trained.items()]
         encoder, refused = self._encoder()
         return Baselines(
             tuned=TUNED,
             found=tuple(sorted([*found, *encoder], key=lambda one: -one.accuracy.value)),
-            curve=tuple(self._curve(settings, found)) if self.maker.recipe.baselines.curve else (),
+            curve=tuple(self._curve(trained, found)) if self.maker.recipe.baselines.curve else (),
             skipped=tuple(why for why in (unfit, refused) if why),
         )
 
@@ -101,12 +104,12 @@ class Worth:
         read = rivals.features(self.base.folder / "model", texts, naming(progress, self.base.record.card.id))
         yield rivals.probe(task, task.test, read[: len(task.train)], read[len(task.train) :])
 
-    # --- from random weights ---
+    # --- all weights ---
 
     def _unfit(self) -> str:
-        """Why nothing is trained from random weights, or nothing."""
-        if not self.maker.recipe.baselines.from_scratch:
-            return "training from random weights: the recipe says so"
+        """Why not all weights are trained, or nothing."""
+        if not self.maker.recipe.baselines.all_weights:
+            return "training all weights: the recipe says so"
         recipe, card = self.maker.recipe, self.base.record.card
         ask = Ask(
             job="full",
@@ -116,21 +119,26 @@ class Worth:
             targets=targets(card.config, recipe.tune.targets),
         )
         plan = fit.of_recipe(card, machine.probe(self.maker.store.root), ask, memory(recipe.limits.memory))
-        return "" if plan.fits else f"training from random weights: {plan.reasons[-1]}"
+        return "" if plan.fits else f"training all weights: {plan.reasons[-1]}"
 
-    def _from_scratch(self) -> TrainSettings:
+    def _settled(self, anew: bool) -> TrainSettings:
         """As the adapter was trained, at the rate that a third of the steps found best."""
         train = self.adapter.record.train
 
         def bits(settings: TrainSettings) -> float:
-            model = self.maker.from_scratch(self.task, self.base, self.certificate, settings)
+            model = self.maker.all_weights(self.task, self.base, self.certificate, settings, anew=anew)
             return self.maker.scores_of(self.task, "choose", model).record.bits.value
 
         return replace(train, learning_rate=min(pilots(train), key=bits).learning_rate)
 
-    def _scratch(self, task: Task, settings: TrainSettings) -> Made[Scores]:
-        certificate = self.certificate if task is self.task else self.maker.certificate(task, self.base)
-        return self.maker.scores_of(task, "test", self.maker.from_scratch(task, self.base, certificate, settings))
+    def _whole(self, name: str, settings: TrainSettings) -> Baseline:
+        kind: BaselineKind = "from scratch" if BEGUN[name] else "all weights"
+        how = f"the same architecture, {settings.steps} steps, rate {settings.learning_rate:g}"
+        return self._scored(name, kind, self._asked(self.task, name, self.certificate, settings), how)
+
+    def _asked(self, task: Task, name: str, certificate: Made[Certificate], settings: TrainSettings) -> Scores:
+        model = self.maker.all_weights(task, self.base, certificate, settings, anew=BEGUN[name])
+        return self.maker.scores_of(task, "test", model).record
 
     # --- an encoder ---
 
@@ -150,15 +158,15 @@ class Worth:
 
     # --- the curve ---
 
-    def _curve(self, settings: TrainSettings | None, found: list[Baseline]) -> Iterator[Learned]:
-        """Tuned, from random weights (at `settings`) and TF-IDF on nested parts of the rows, each seen as often."""
+    def _curve(self, trained: Rates, found: list[Baseline]) -> Iterator[Learned]:
+        """Tuned, all weights (as `trained` on all rows) and TF-IDF on nested parts of the rows, each seen as often."""
         for share in SHARES:
             part = _part(self.task, share)
-            yield Learned(rows=len(part.train), accuracy=dict(self._at(part, share, settings)))
-        whole = {one.name: one.accuracy for one in found if one.name in (SCRATCH, TFIDF)}
+            yield Learned(rows=len(part.train), accuracy=dict(self._at(part, share, trained)))
+        whole = {one.name: one.accuracy for one in found if one.name in (*trained, TFIDF)}
         yield Learned(rows=len(self.task.train), accuracy={TUNED: self.after.record.accuracy, **whole})
 
-    def _at(self, part: Task, share: float, settings: TrainSettings | None) -> Iterator[tuple[str, Interval]]:
+    def _at(self, part: Task, share: float, trained: Rates) -> Iterator[tuple[str, Interval]]:
         knobs = self.maker.recipe.tune
         certificate = self.maker.certificate(part, self.base)
         adapter = self.maker.adapter(
@@ -171,9 +179,9 @@ class Worth:
             method=knobs.method,
         )
         yield TUNED, self.maker.scores(part, self.base, adapter).record.accuracy
-        if settings:
-            steps = replace(settings, steps=adapter.record.train.steps, warmup=adapter.record.train.warmup)
-            yield SCRATCH, self._scratch(part, steps).record.accuracy
+        for name, settings in trained.items():
+            shorter = replace(settings, steps=adapter.record.train.steps, warmup=adapter.record.train.warmup)
+            yield name, self._asked(part, name, certificate, shorter).accuracy
         if self.maker.recipe.candidates.classical:
             yield TFIDF, self._classical(rivals.tfidf(part, part.test)).accuracy
 

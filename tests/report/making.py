@@ -36,6 +36,7 @@ from tests.choose.making import TFIDF
 from tests.release import making as releases
 
 TESTED = 40
+WHOLE, SCRATCH = "all weights", "from random weights"
 CLAUSE = "The supplier pays interest at two percent a month on sums that are late by {} days."
 LINES = Overlay(
     item="train0",
@@ -73,15 +74,16 @@ def built(choice: str = "winner_of_two", formats: tuple[str, ...] = ("f16", "q8_
 
 def baselines(**right: float) -> Baselines:
     """What else was asked: by name, the share of the test items that is answered right."""
-    shares = {"few-shot": 0.25, TFIDF: 0.5, "majority": 0.3, "from random weights": 0.6} | right
-    kinds: dict[str, BaselineKind] = {"few-shot": "few-shot", "from random weights": "from scratch"}
+    shares = {"few-shot": 0.25, TFIDF: 0.5, "majority": 0.3, WHOLE: 0.7, SCRATCH: 0.6} | right
+    kinds: dict[str, BaselineKind] = {"few-shot": "few-shot", WHOLE: "all weights", SCRATCH: "from scratch"}
     found = [_baseline(name, kinds.get(name, "classical"), share) for name, share in shares.items()]
     curve = tuple(
         Learned(
             rows=rows,
             accuracy={
                 "tuned": _share(_answers(lambda n, top=top: n < top * TESTED)),
-                "from random weights": _share(_answers(lambda n, top=top: n < (top - 0.2) * TESTED)),
+                WHOLE: _share(_answers(lambda n, top=top: n < top * TESTED)),
+                SCRATCH: _share(_answers(lambda n, top=top: n < (top - 0.2) * TESTED)),
             },
         )
         for rows, top in ((160, 0.5), (320, 0.7), (640, 0.8))

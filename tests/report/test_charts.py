@@ -12,7 +12,7 @@ from basewright.records import Built
 from basewright.report import charts
 from tests.choose.making import CASES, TFIDF
 from tests.choose.test_charts import both_widths, places
-from tests.report.making import TESTED, built
+from tests.report.making import SCRATCH, TESTED, WHOLE, built
 
 DRAWN: tuple[Callable[[Built, int], str], ...] = (charts.result, charts.changed, charts.kept, charts.worth)
 
@@ -32,14 +32,13 @@ def test_the_result_stands_beside_every_baseline_the_best_first() -> None:
     winner = made.choice.record.winner
     chart = ElementTree.fromstring(charts.result(made, 720))
     names = [one.text for one in chart.iter("text") if "name" in one.attrib["class"]]
-    expected = [f"{winner}, tuned", f"{winner}, from random weights", TFIDF, "majority", f"{winner}, few-shot"]
-    assert names == expected
+    assert names == [f"{winner}, tuned", WHOLE, SCRATCH, TFIDF, "majority", "few-shot"]
     assert chart.findtext("title") == f"Accuracy on {TESTED} test items"
 
 
 def test_what_the_base_was_worth_is_a_line_with_and_one_without_it() -> None:
     chart = ElementTree.fromstring(charts.worth(built(), 720))
-    assert [one.attrib["class"] for one in chart.iter("polyline")] == ["curve rival", "curve winner"]
+    assert [one.attrib["class"] for one in chart.iter("polyline")] == ["curve rival", "curve rival", "curve winner"]
     desc = chart.findtext("desc")
     assert desc is not None
     assert "At 160, 320, 640 rows" in desc

@@ -10,7 +10,7 @@ from basewright.pages.phrases import percent
 from basewright.records import Built
 from basewright.report import tables, words
 from tests.choose.making import CASES, TFIDF
-from tests.report.making import TESTED, baselines, built
+from tests.report.making import SCRATCH, TESTED, WHOLE, baselines, built
 
 every_outcome = pytest.mark.parametrize("name", CASES)
 
@@ -39,9 +39,12 @@ def test_a_classical_method_that_wins_comes_first_with_the_reason(share: float, 
 
 
 def test_whatever_wins_is_said_with_what_follows() -> None:
-    scratch = words.verdict(beaten(**{"from random weights": 1.0}))[0]
+    scratch = words.verdict(beaten(**{SCRATCH: 1.0}))[0]
     assert "'s architecture trained from random weights wins: 100.0% of" in scratch
-    assert scratch.endswith("tune all of the base's too, basewright tune --method full.")
+    assert scratch.endswith("what the base had read before was of no use for this task.")
+    whole = words.verdict(beaten(**{WHOLE: 1.0}))[0]
+    assert "with all of its weights tuned wins: 100.0% of" in whole
+    assert "basewright tune --method full" in whole
     assert words.verdict(beaten(**{"few-shot": 1.0}))[0].endswith("tuning gave nothing here.")
 
 
@@ -52,7 +55,8 @@ def beaten(**right: float) -> Built:
 
 def test_what_the_base_was_worth_is_said_in_rows() -> None:
     said = words.worth(built())
-    assert said[0] == "With 160 rows the tuned base answers 50.0% right; without the base that takes about 320."
+    assert said[0].startswith("With 160 rows the base, all weights tuned, answers 50.0% right; ")
+    assert said[0].endswith("without the base that takes about 320.")
     assert said[2].endswith("80.0% right; without the base that takes more than the 640 rows there are.")
 
 

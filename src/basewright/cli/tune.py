@@ -201,13 +201,11 @@ def command(
 def _base(model: str, store: Store) -> Made[Weights]:
     """The model's files through the airlock, copied or found."""
     from basewright.catalog import cards
-    from basewright.hub import airlock, pull
+    from basewright.hub import pull
     from basewright.records import Weights
 
-    card = pull.card_of(model, store) or cards.get(model)
-    source, revision = pull.locate(card, store), pull.revision(card, store)
-    inputs = pull.inputs(card, airlock.inspect(source), revision)
-    made, _ = store.make("weights", inputs, Weights, lambda work: pull.pull(card, work, source, revision))
+    inputs, taken = pull.request(pull.card_of(model, store) or cards.get(model), store)
+    made, _ = store.make("weights", inputs, Weights, taken)
     return made
 
 

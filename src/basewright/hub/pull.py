@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -57,6 +58,12 @@ def pull(
         untrained_rows=rows.untrained(*tensors[table]) if table else 0,
         revision=revision,
     )
+
+
+def request(card: ModelCard, here: Store) -> tuple[dict[str, Any], Callable[[store.Work], Weights]]:
+    """What the weights of a model that is here are cached by, and their maker: for `Store.make`. Raises as `pull`."""
+    source, commit = locate(card, here), revision(card, here)
+    return inputs(card, airlock.inspect(source), commit), lambda work: pull(card, work, source, commit)
 
 
 def inputs(card: ModelCard, files: tuple[FileEntry, ...], revision: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from basewright.pages.lines import Line, drawn
 from basewright.pages.phrases import count, percent, plural
 from basewright.pages.rows import Band, Row, bars, rows, whole
 from basewright.records import BaselineKind, Built, Interval
-from basewright.report import tables, words
+from basewright.report import words
 
 
 def result(built: Built, width: int) -> str:
@@ -17,14 +17,18 @@ def result(built: Built, width: int) -> str:
     drawn = [_row(f"{choice.winner}, tuned", "", "winner", after)]
     for one in built.baselines.record.found:
         role: lookup.Role = "base" if one.kind == "few-shot" else "rival"
-        drawn.append(_row(tables.baseline(built, one), NOTES.get(one.kind, ""), role, one.accuracy))
+        drawn.append(_row(one.name, NOTES.get(one.kind, ""), role, one.accuracy))
     drawn.sort(key=lambda row: -row.value)
     said = ", ".join(f"{row.name} {row.shown}" for row in drawn)
     title = f"Accuracy on {plural(after.n, 'test item')}"
     return rows(drawn, None, whole, width, title, f"Share of items answered right: {said}.")
 
 
-NOTES: dict[BaselineKind, str] = {"few-shot": "the base as it is", "from scratch": "the base's architecture alone"}
+NOTES: dict[BaselineKind, str] = {
+    "few-shot": "the base as it is",
+    "all weights": "of the base, not an adapter",
+    "from scratch": "the base's architecture alone",
+}
 
 
 def worth(built: Built, width: int) -> str:

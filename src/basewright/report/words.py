@@ -60,13 +60,14 @@ def _beaten(built: Built, one: Baseline) -> str:
 PREFER: dict[BaselineKind, str] = {
     "classical": f"prefer the model built here only if {chosen.PREFER}",
     "few-shot": "tuning gave nothing here",
-    "from scratch": "all weights from nothing learned more here than an adapter on the base: tune all of the base's "
-    "too, basewright tune --method full",
+    "all weights": "an adapter learns less here: basewright tune --method full makes that model",
+    "from scratch": "what the base had read before was of no use for this task",
     "encoder": "prefer the model built here only if you need more than a label",
 }
 KINDS: dict[BaselineKind, str] = {
     "classical": "{name}, a classical method,",
     "few-shot": "{base} asked few-shot, without tuning,",
+    "all weights": "{base} with all of its weights tuned",
     "from scratch": "{base}'s architecture trained from random weights",
     "encoder": "{name}, an encoder,",
 }
@@ -205,20 +206,19 @@ def _said(built: Built, one: Baseline) -> str:
 
 
 def worth(built: Built) -> list[str]:
-    """For each part of the rows, how many the same architecture needs without the base to come as far."""
-    curve = built.baselines.record.curve
-    name = next((one.name for one in built.baselines.record.found if one.kind == "from scratch"), None)
-    if name is None:
-        return []
-    return [_worth(point, curve, built.baselines.record.tuned, name) for point in curve]
+    """For each part of the rows, how many the same architecture needs without the base to come as far, all weights
+    trained with it and without it."""
+    names = {one.kind: one.name for one in built.baselines.record.found}
+    curve = built.baselines.record.curve if "from scratch" in names else ()
+    return [_worth(point, curve, names["all weights"], names["from scratch"]) for point in curve]
 
 
-def _worth(point: Learned, curve: Sequence[Learned], tuned: str, name: str) -> str:
-    reached = point.accuracy[tuned].value
-    rows = needed([(one.rows, one.accuracy[name].value) for one in curve], reached)
+def _worth(point: Learned, curve: Sequence[Learned], whole: str, scratch: str) -> str:
+    reached = point.accuracy[whole].value
+    rows = needed([(one.rows, one.accuracy[scratch].value) for one in curve], reached)
     most = plural(curve[-1].rows, "row")
     need = f"about {count(rows)}" if rows is not None else f"more than the {most} there are"
-    have = f"With {plural(point.rows, 'row')} the tuned base answers {percent(reached)} right"
+    have = f"With {plural(point.rows, 'row')} the base, all weights tuned, answers {percent(reached)} right"
     return f"{have}; without the base that takes {need}."
 
 
