@@ -81,13 +81,12 @@ class _Headed:
 
     def asked(self, settings: TrainSettings, items: Sequence[Item]) -> Scores:
         model, learned = self._trained(settings), self.certified.record.labels
-        commonest = min(learned, key=lambda label: (-learned[label], label))
         name, confidence = model.record.card.id, self.maker.recipe.limits.confidence
 
         def ask(_: Work, progress: Progress) -> Scores:
             engine, saying = classifier.open_classifier(model.folder, name, LAYOUT), naming(progress, name)
             return heads.run(
-                engine, items, task=self.task.name, commonest=commonest, confidence=confidence, progress=saying
+                engine, items, task=self.task.name, learned=learned, confidence=confidence, progress=saying
             )
 
         inputs = {"items": [item.id for item in items], "confidence": confidence}

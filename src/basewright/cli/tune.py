@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from basewright.cli import beside, show, sweeping, together
+from basewright.cli import beside, heads, show, sweeping, together
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Options, Prepared
-    from basewright.records import Adapter, Certificate, Checkpoint, Head, Interval, Layout, Made, Plan, Scores, Weights
+    from basewright.records import Adapter, Certificate, Checkpoint, Head, Layout, Made, Plan, Weights
     from basewright.store import Store
     from basewright.text.tokenizer import Tokenizer
     from basewright.train.effort import Derived
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 METHODS = ("lora", "rslora", "dora", "pissa", "qlora", "full")
 EFFORTS = ("pilot", "standard", "thorough")
-SHOWN = {"accuracy": "accuracy", "macro-F1": "macro_f1"}
 POSITIVE = click.IntRange(1)
 
 
@@ -187,10 +186,10 @@ def command(
     }
     plain |= {} if swept is None else {"sweep": swept}
     if prepared.pools:
-        scores = _scores(store, made, prepared, tested) if tested else None
+        scores = heads.scores(store, made, prepared, tested) if tested else None
         if scores is not None:
             plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
-        show.result("\n".join([*_scored(scores), *_next(made)]), plain, as_json)
+        show.result("\n".join([*heads.scored(scores), *heads.following(made)]), plain, as_json)
         return
     values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
     run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values)
@@ -364,7 +363,7 @@ def _tuned(
             )
         start = None if continued is None else _adapter_folder(continued)
         if start is not None:
-            _check_head(start, objective)
+            heads.check(start, objective)
             inputs["from"] = sha256_of(start / adapters.WEIGHTS)
         return store.make(
             "adapter",
@@ -373,62 +372,6 @@ def _tuned(
             lambda work: tune.adapt(*about, lora, settings, work, progress, start, more),
             parents=parents,
         )
-
-
-def _check_head(start: Path, objective: Objective) -> None:
-    """An adapter with a head is continued with the same classes by the same numbers, and no other with a head.
-
-    Raises `UsageError`.
-    """
-    from basewright.errors import UsageError
-    from basewright.records import Adapter
-    from basewright.store import RECORD, load
-    from basewright.train.objectives import Labelled
-
-    head = objective.head if isinstance(objective, Labelled) else None
-    known = (start.parent / RECORD).is_file()
-    if (known and load(start.parent, Adapter).record.head != head) or (head and not known):
-        raise UsageError(
-            "the adapter to continue was tuned for other labels, or without a head",
-            fix="leave --from out, or give rows with the labels it has, and --head if it has one",
-        )
-
-
-def _scores(store: Store, made: Made[Adapter] | Made[Checkpoint], prepared: Prepared, tested: Prepared) -> Scores:
-    """Of the head on the held-out rows."""
-    from basewright.evaluate import heads
-    from basewright.records import Item, Scores
-    from basewright.serve.heads import open_result
-
-    pairs = zip(tested.classified, tested.rows, strict=True)
-    items = [Item(id=one.id, text=row.asked, label=one.label) for one, row in pairs]
-    commonest = min(prepared.labels, key=lambda label: (-prepared.labels[label], label))
-    with show.progress("test") as progress:
-        scores, _ = store.make(
-            "scores",
-            {"items": items, "commonest": commonest},
-            Scores,
-            lambda _: heads.run(
-                open_result(made.folder), items, task=tested.name, commonest=commonest, progress=progress
-            ),
-            parents=(made.id,),
-        )
-    return scores.record
-
-
-def _scored(scores: Scores | None) -> list[str]:
-    if scores is None:
-        return []
-    shown = [f"{name} {_interval(scores.metrics[key])}" for name, key in SHOWN.items()]
-    return [f"Test      {', '.join(shown)}, n = {scores.expected:,}; the most frequent label {scores.majority:.1%}"]
-
-
-def _interval(found: Interval) -> str:
-    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
-
-
-def _next(made: Made[Adapter] | Made[Checkpoint]) -> list[str]:
-    return [f"Folder    {made.folder}", f'Next      basewright classify {made.id} "TEXT"']
 
 
 def _table(derived: Derived) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from basewright import store
 from basewright.engine.classifier import Classifier, Judged
@@ -21,13 +21,13 @@ def run(
     items: Sequence[Item],
     *,
     task: str,
-    commonest: str,
+    learned: Mapping[str, int],
     weights: str = "",
     confidence: float = 0.95,
     progress: Progress = silent,
 ) -> Scores:
-    """Score `engine` on `items`, whose labels its head all has; `commonest` is the label most rows have that it learned
-    from."""
+    """Score `engine` on `items`, whose labels its head all has; `learned` has the training rows of each label."""
+    commonest = min(learned, key=lambda label: (-learned[label], label))
     found = engine.classify([item.text for item in items], progress)
     scores = tuple(_score(item, judged) for item, judged in zip(items, found, strict=True))
     return Scores(
