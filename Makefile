@@ -3,6 +3,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# A process for each core, but for memory's sake no more than eight; each file in one of them, which keeps its fixtures.
+SPREAD := -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test check slow fuzz browser extras format clean
 
@@ -10,10 +12,10 @@ demo: $(READY)
 	$(BIN)/basewright build examples/contract-clauses.toml
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(SPREAD) -m slow
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz 1000000 --processes 2

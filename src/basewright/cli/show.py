@@ -97,20 +97,20 @@ class _Line:
         self.live = live
         self.began = self.last = time.monotonic()
         self.of: tuple[int, int] | None = None
+        self.first = 0
+        """What was done when this piece of work was first heard of: a resumed run did that much before."""
         self.drawn = False
 
     def __call__(self, what: str, done: int, total: int, /) -> None:
         now = time.monotonic()
         if self.of is None or total != self.of[0] or done < self.of[1]:
-            self.began, first = now, done  # another piece of work has begun
-        else:
-            first = 0
+            self.began, self.first = now, done  # another piece of work has begun
         self.of = (total, done)
         if now - self.last < (0.1 if self.live else self.EVERY) and done < total:
             return
         self.last = now
         spent = now - self.began
-        left = spent / (done - first) * (total - done) if done > first and spent > 0 else 0.0
+        left = spent / (done - self.first) * (total - done) if done > self.first and spent > 0 else 0.0
         text = f"  {self.stage:<9} {done}/{total} {what}" + (f" · {_clock(left)} left" if left >= 1 else "")
         if self.live:
             sys.stderr.write("\r\x1b[2K" + text[:160])

@@ -20,14 +20,18 @@ def all_of(
     held: Sequence[str], held_ids: Sequence[Sequence[int]], learned: NDArray[Any], vocabulary: int
 ) -> dict[str, float]:
     """`held_ids` are the tokens of `held`, behind their start tokens; `learned` those of the corpus, in one row."""
+    nats = five_gram(learned, held_ids, vocabulary)
+    size = sum(len(text.encode()) for text in held)
+    return {"uniform": 8.0, **compressed(held), "5-gram": nats / math.log(2) / size}
+
+
+def compressed(held: Sequence[str]) -> dict[str, float]:
+    """Bits per byte of the texts packed one by one, and in one piece."""
     raw = [text.encode() for text in held]
     size = sum(map(len, raw))
-    nats = five_gram(learned, held_ids, vocabulary)
     return {
-        "uniform": 8.0,
         "xz -6 of each": 8 * sum(_packed(one) for one in raw) / size,
         "xz -6 of all": 8 * _packed(b"".join(raw)) / size,
-        "5-gram": nats / math.log(2) / size,
     }
 
 
