@@ -88,11 +88,12 @@ def clusters(items: Sequence[Item]) -> list[str]:
 
     leader: dict[str, str] = {}
     index = MinHashLSH(threshold=SIMILAR, num_perm=64)
+    blank = MinHash(num_perm=64, seed=1)
     owner: dict[str, str] = {}
     found: list[str] = []
     for item in items:
         if item.id not in leader:
-            sketch = MinHash(num_perm=64, seed=1)
+            sketch = blank.copy()  # drawing its permutations anew costs more than a short text's hashes
             sketch.update_batch([shingle.encode() for shingle in shingles(item.text)])
             copied = runs(item.text)
             alike = {str(other) for other in index.query(sketch)} | {owner[run] for run in copied if run in owner}
