@@ -1,14 +1,16 @@
-"""LoRA tuning against TRL, alternating: tokens a second of processor time, peak memory, loss at every step.
+"""LoRA tuning against TRL and LLaMA-Factory, alternating: tokens a second of processor time, peak memory, every loss.
 
-    python benchmarks/tuning.py --peer PYTHON [--size 5M|25M|110M] [--precision bfloat16|float32] [--steps 2]
-        [--rounds 1] [--rate 1e-4] [--text FILE] [--only ours-packed trl-packed ours-unpacked trl-unpacked]
+    python benchmarks/tuning.py [--peer PYTHON] [--llamafactory PYTHON] [--size 5M|25M|110M]
+        [--precision bfloat16|float32] [--steps 2] [--rounds 1] [--rate 1e-4] [--text FILE]
+        [--only ours-packed ours-unpacked trl-packed trl-unpacked llamafactory-packed llamafactory-neat …]
 
-PYTHON is the interpreter of another environment that has trl 1.16.0 and datasets beside torch, transformers and peft.
-Both sides get the same random Llama (16k vocabulary), the same rows and masks, AdamW with the same constant rate, LoRA
+Run at the repository's root. Each PYTHON is the interpreter of another environment; `tuning_peers.py` says which.
+All sides get the same random Llama (16k vocabulary), the same rows and masks, AdamW with the same constant rate, LoRA
 of rank 16 on all linear maps from the same A, float32 adapters, and as many rows in a step. One thread. `unpacked`
-takes eight rows a step in the same order on both sides, and the losses must agree; `packed` takes rows of 8 x 512
+takes eight rows a step in the same order on all sides, and the losses must agree; `packed` takes rows of 8 x 512
 tokens, in an order of its own on each side. Each measurement is a process of its own: the first step is not counted.
-Rows are random ids, or the texts of a JSONL file as foundling-prose's tokenizer cuts them.
+Rows are random ids, or the texts of a JSONL file as foundling-prose's tokenizer cuts them. `neighbour` is what another
+first row changes in the nats of the row packed behind it, after the last step: 0 where rows do not see each other.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,11 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 MICRO = 2048
 """Tokens that we compute at once; a step is the sum of its parts."""
+SIDES = {
+    "ours": ("packed", "unpacked"),
+    "trl": ("packed", "unpacked"),
+    "llamafactory": ("packed", "neat", "unpacked"),
+}
 
 
 def rows(asked: dict[str, Any], count: int) -> list[list[int]]:
@@ -61,7 +69,7 @@ def texts(path: Path, into: Path) -> str:
 def main() -> None:
     options = _options()
     losses: dict[str, list[float]] = {}
-    print(f"{'':14}{'tokens/s':>10}{'peak MiB':>10}{'base MiB':>10}{'of peak':>9}  losses")
+    print(f"{'':22}{'tokens/s':>10}{'peak MiB':>10}{'base MiB':>10}{'of peak':>9}{'neighbour':>11}  losses")
     with tempfile.TemporaryDirectory() as folder:
         given = texts(options.text, Path(folder) / "rows.json") if options.text else ""
         for _ in range(options.rounds):
@@ -70,28 +78,38 @@ def main() -> None:
                 found = _measure(options, side, kind, folder, given)
                 losses[name] = found["losses"]
                 shown = " ".join(f"{loss:.4f}" for loss in found["losses"])
+                neighbour = "" if found["neighbour"] is None else f"{found['neighbour']:.2g}"
                 print(
-                    f"{name:14}{found['tokens_per_second']:>10.0f}{found['peak'] / 2**20:>10.0f}"
-                    f"{found['base'] / 2**20:>10.0f}{found['share']:>9.0%}  {shown}",
+                    f"{name:22}{found['tokens_per_second']:>10.0f}{found['peak'] / 2**20:>10.0f}"
+                    f"{found['base'] / 2**20:>10.0f}{found['share']:>9.0%}{neighbour:>11}  {shown}",
                     flush=True,
                 )
-    both = [losses.get(f"{side}-unpacked", []) for side in ("ours", "trl")]
-    if all(both):
-        apart = max(abs(a / b - 1) for a, b in zip(*both, strict=True))
-        print(f"unpacked losses differ by at most {apart:.3%} at any step")
+    mine = losses.get("ours-unpacked", [])
+    for name in losses:
+        if mine and name.endswith("-unpacked") and name != "ours-unpacked":
+            apart = max(abs(a / b - 1) for a, b in zip(mine, losses[name], strict=True))
+            print(f"{name} and ours-unpacked: losses differ by at most {apart:.3%} at any step")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peer", required=True)
+    parser.add_argument("--peer", dest="trl", help="interpreter of an environment with TRL")
+    parser.add_argument("--llamafactory", help="interpreter of an environment with LLaMA-Factory")
     parser.add_argument("--size", choices=SIZES, default="25M")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--steps", type=int, default=2, help="counted, after one that is not")
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--text", type=Path, help="JSONL with a text in each line; the parent reads it")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--only", nargs="+", default=["ours-packed", "trl-packed", "ours-unpacked", "trl-unpacked"])
-    return parser.parse_args()
+    names = [f"{side}-{kind}" for side, kinds in SIDES.items() for kind in kinds]
+    parser.add_argument("--only", nargs="+", choices=names, help="every side whose interpreter is named")
+    options = parser.parse_args()
+    options.ours = sys.executable
+    options.only = options.only or [name for name in names if getattr(options, name.split("-")[0])]
+    for name in options.only:
+        if not getattr(options, name.split("-")[0]):
+            parser.error(f"{name} needs its environment's PYTHON")
+    return options
 
 
 def _measure(options: argparse.Namespace, side: str, kind: str, folder: str, given: str) -> dict[str, Any]:
@@ -105,10 +123,10 @@ def _measure(options: argparse.Namespace, side: str, kind: str, folder: str, giv
         "rows": given,
         "rate": options.rate,
     }
-    python = options.peer if side == "trl" else sys.executable
     done = subprocess.run(
-        [python, "-W", "ignore", __file__, json.dumps(asked)], capture_output=True, text=True, check=False
-    )
+        [getattr(options, side), "-W", "ignore", "-m", "benchmarks.tuning", json.dumps(asked)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -123,9 +141,9 @@ def child(asked: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     clock = Clock()
-    losses = (ours if asked["side"] == "ours" else trl)(asked, clock)
+    losses, neighbour = _side(asked["side"])(asked, clock)
     seconds, tokens = clock.counted()
-    size = sum(p.numel() for p in _model(asked).parameters())
+    size = sum(p.numel() for p in new_model(asked).parameters())
     share = 4.0 * size * tokens / seconds / _peak()
     found = {
         "tokens_per_second": tokens / seconds,
@@ -133,8 +151,17 @@ def child(asked: dict[str, Any]) -> None:
         "base": clock.base,
         "share": share,
         "losses": losses,
+        "neighbour": neighbour,
     }
     print(json.dumps(found))
+
+
+def _side(name: str) -> Callable[[dict[str, Any], Clock], tuple[list[float], float | None]]:
+    if name == "ours":
+        return ours
+    from benchmarks import tuning_peers
+
+    return {"trl": tuning_peers.trl, "llamafactory": tuning_peers.llamafactory}[name]
 
 
 class Clock:
@@ -176,7 +203,7 @@ def _peak() -> float:
     return best
 
 
-def _model(asked: dict[str, Any]) -> Any:
+def new_model(asked: dict[str, Any]) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -188,14 +215,14 @@ def _model(asked: dict[str, Any]) -> Any:
     return LlamaForCausalLM(config).to(getattr(torch, asked["precision"]))
 
 
-def ours(asked: dict[str, Any], clock: Clock) -> list[float]:
+def ours(asked: dict[str, Any], clock: Clock) -> tuple[list[float], float | None]:
     from basewright.data.pack import pack
     from basewright.records import LoraSettings, TrainSettings
     from basewright.text.encode import Encoded
     from basewright.train import adapters, attention, loop, losses, quick
 
     attention.install()
-    model = _model(asked)
+    model = new_model(asked)
     model.set_attn_implementation(attention.NAME)
     lora = LoraSettings(rank=RANK, alpha=2.0 * RANK, targets=TARGETS)
     tuned = adapters.put_on(model, lora, 0)
@@ -219,7 +246,28 @@ def ours(asked: dict[str, Any], clock: Clock) -> list[float]:
     scratch = Path(tempfile.mkdtemp(dir=asked["folder"]))
     loop.run(tuned, packed, losses.next_token, settings, scratch, lambda *_: None, identity="benchmark")
     clock.step(sum(len(row) for row in batches[-1]))
-    return [json.loads(line)["loss"] for line in (scratch / "events.jsonl").read_text().splitlines()]
+    found = [json.loads(line)["loss"] for line in (scratch / "events.jsonl").read_text().splitlines()]
+    return found, _neighbour(tuned, batches[-1][:2]) if asked["kind"] == "packed" else None
+
+
+def _neighbour(model: Any, two: list[list[int]]) -> float:
+    """What another first row changes in the nats of the second, packed behind it."""
+    import torch
+
+    from basewright.data.pack import pack
+    from basewright.text.encode import Encoded
+    from basewright.train import losses
+
+    first, second = two
+    rows = [pack([Encoded(tuple(row), (True,) * len(row)) for row in (one, second)]) for one in (first, other(first))]
+    with torch.no_grad():
+        before, after = (float(losses.log_likelihoods(model, row)[1]) for row in rows)
+    return abs(after - before)
+
+
+def other(row: list[int]) -> list[int]:
+    """As long, and another id everywhere."""
+    return [2 + (id + 1) % (VOCABULARY - 2) for id in row]
 
 
 def _batches(asked: dict[str, Any], steps: int) -> list[list[list[int]]]:
@@ -237,59 +285,6 @@ def _fill(every: list[list[int]], most: int) -> list[list[list[int]]]:
             parts.append([])
         parts[-1].append(row)
     return [sorted(part, key=len) for part in parts]
-
-
-def trl(asked: dict[str, Any], clock: Clock) -> list[float]:
-    """TRL's SFTTrainer with what its documentation proposes: packing, or eight rows padded to the longest."""
-    import torch
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
-    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
-
-    packing, steps = asked["kind"] == "packed", asked["steps"] + 1
-    config = SFTConfig(
-        output_dir=tempfile.mkdtemp(dir=asked["folder"]), per_device_train_batch_size=ROWS_A_STEP, max_steps=steps,
-        learning_rate=asked["rate"], lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0,
-        adam_beta2=0.999, packing=packing, max_length=CONTEXT, bf16=asked["precision"] == "bfloat16", use_cpu=True,
-        save_strategy="no", logging_steps=1, report_to="none", disable_tqdm=True, gradient_checkpointing=False, seed=0,
-        train_sampling_strategy="sequential" if _has(SFTConfig, "train_sampling_strategy") else "random",
-    )  # fmt: skip
-    count = 20 * steps if packing else ROWS_A_STEP * steps
-    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(TARGETS), task_type="CAUSAL_LM")
-    seen: list[int] = []
-
-    class Follow(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.step(seen[-1])
-
-    class Counted(SFTTrainer):  # type: ignore[misc]
-        def compute_loss(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
-            mask = inputs.get("attention_mask")
-            seen.append(int(mask.sum()) if mask is not None else inputs["input_ids"].numel())
-            return super().compute_loss(model, inputs, *rest, **more)
-
-    torch.manual_seed(0)
-    trainer = Counted(
-        model=_model(asked), args=config, train_dataset=Dataset.from_dict({"input_ids": rows(asked, count)}),
-        processing_class=_tokenizer(PreTrainedTokenizerFast), peft_config=lora, callbacks=[Follow()],
-    )  # fmt: skip
-    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
-    clock.begin()
-    trainer.train()
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-
-
-def _has(cls: Any, name: str) -> bool:
-    return name in getattr(cls, "__dataclass_fields__", {})
-
-
-def _tokenizer(kind: Any) -> Any:
-    """TRL wants one, though the rows are ids already."""
-    from tokenizers import Tokenizer, models
-
-    backend = Tokenizer(models.WordLevel({f"t{i}": i for i in range(VOCABULARY)}, unk_token="t0"))
-    return kind(tokenizer_object=backend, pad_token="t0", eos_token="t1", bos_token="t1")
 
 
 if __name__ == "__main__":
