@@ -25,6 +25,7 @@ from basewright.records import (
     Checkpoint,
     Converted,
     Made,
+    Plan,
     Progress,
     Tuned,
     Weights,
@@ -52,6 +53,7 @@ class Run:
     held: Prepared | None
     values: tuple[tuple[str, str, str], ...]
     """Setting, value, reason."""
+    plan: Plan
 
     @property
     def about(self) -> Adapter | Whole:
@@ -183,6 +185,7 @@ def page(run: Run, done: Made[Tuned], where: Path, versions: Mapping[str, str]) 
         data=run.data.name,
         held=run.held.name if run.held else "",
         settings=run.values,
+        needed=tuning.needed(run.certificate.record, run.plan, run.made.stamp),
         versions=versions,
     )
     written = where / f"{done.id}.html"
