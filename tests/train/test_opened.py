@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,20 @@ def test_widened_it_computes_what_its_weights_give_in_float32(name: str, tmp_pat
     assert (ours - theirs).norm() / theirs.norm() < 1e-4
     assert places(held) == before
     assert not any("forward" in vars(module) for module in held.modules())
+
+
+def test_h053_no_float32_map_is_left_when_its_layer_has_computed(tmp_path: Path) -> None:
+    """Nor kept for the gradient: else a second model, twice as large, would be there in the end."""
+    model = open_model(tiny_llama(tmp_path / "model", precision="bfloat16"), "bfloat16")
+    maps = [layer.mlp.up_proj for layer in model.model.layers]
+    seen = []
+    for one in maps:
+        one.register_forward_hook(lambda module, *_: seen.append(weakref.ref(module.weight)))
+    with widened(model):
+        loss = losses.next_token(model, pack(ROWS))
+        assert [one() for one in seen] == [None] * len(maps)
+        gradient(loss, model)
+        assert [one() for one in seen] == [None] * 2 * len(maps)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -109,8 +109,8 @@ def _all(sample: Objective) -> list[int]:
 
 
 def _gradient(model: Any, sample: Objective, micro: Sequence[Sequence[int]]) -> tuple[float, torch.Tensor]:
-    """(loss per supervised token or pair, its gradient) of one step. It is that of what is `light`, which has come through
-    all of the model: those of all parameters would be three models more in memory."""
+    """(loss per supervised token or pair, its gradient) of one step. It is that of what is `light`, which has come
+    through all of the model: those of all parameters would be three models more in memory."""
     packs = [sample.pack(rows) for rows in micro]
     supervised = sum(packed.supervised for packed in packs)
     parameters = [getattr(part, name) for part, name in light(model)]

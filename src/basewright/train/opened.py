@@ -88,8 +88,8 @@ def open_classifier(folder: Path, head: Head, precision: str = "float32", seed: 
 
 @contextmanager
 def widened(model: Any) -> Iterator[None]:
-    """What the model computes inside, and its gradients, are in float32, from its weights as they are held; and yet no
-    second model is there: the maps of a layer, and the output's, are float32 only while that computes.
+    """What the model computes inside, and the gradient of what is `light`, are in float32, from its weights as they are
+    held; and yet no second model is there: the maps of a layer, and the output's, are float32 only while that computes.
 
     Tables are looked up as they are held. What is `light` is float32 throughout, and so are maps outside the layers. A
     model that is held in float32 is left alone.
@@ -103,7 +103,7 @@ def widened(model: Any) -> Iterator[None]:
     outside = [(part, name) for part in model.modules() if part not in inside for name in part._parameters]
     with ExitStack() as undone:
         held = [(part, name) for part, name in (*light(model), *outside) if not isinstance(part, torch.nn.Embedding)]
-        undone.enter_context(_float(held))
+        undone.enter_context(_float(held, learned=True))
         for one in heavy:
             undone.enter_context(_float_inside(one))
         for table in (part for part in model.modules() if isinstance(part, torch.nn.Embedding)):
@@ -131,12 +131,13 @@ def _own(module: Any) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 @contextmanager
-def _float(places: Iterable[Place]) -> Iterator[None]:
-    """Another weight in each place, and then the one that was there again. A weight that stands in two is two."""
+def _float(places: Iterable[Place], *, learned: bool) -> Iterator[None]:
+    """Another weight in each place, and then the one that was there again. A weight that stands in two is two. Where
+    gradients are asked for it is `learned`; a graph would keep others for them until it is gone."""
     held = [(part, name, part._parameters[name]) for part, name in places]
     held = [(part, name, p) for part, name, p in held if p is not None and p.dtype.itemsize < 4]
     for part, name, p in held:
-        part._parameters[name] = torch.nn.Parameter(p.detach().float(), requires_grad=p.requires_grad)
+        part._parameters[name] = torch.nn.Parameter(p.detach().float(), requires_grad=learned)
     try:
         yield
     finally:
@@ -150,7 +151,7 @@ def _float_inside(module: Any) -> Iterator[None]:
     forward = module.forward
 
     def widely(*given: Any, **named: Any) -> Any:
-        with _float([(part, name) for part in module.modules() for name, _ in _own(part)]):
+        with _float([(part, name) for part in module.modules() for name, _ in _own(part)], learned=False):
             return forward(*given, **named)
 
     module.forward = lambda *given, **named: checkpoint(widely, *given, use_reentrant=False, **named)
