@@ -186,14 +186,17 @@ def command(
         "record": made.record,
     }
     plain |= {} if swept is None else {"sweep": swept}
+    values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
+    run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values, plan)
     if prepared.pools:
         scores = heads.scores(store, made, prepared, tested) if tested else None
         if scores is not None:
             plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
-        show.result("\n".join([*heads.scored(scores), *heads.following(made)]), plain, as_json)
+        if export is not None:
+            with show.progress("export") as progress:
+                plain["merged"] = tuned.export(store, run, scores, export, progress)
+        show.result("\n".join([*heads.scored(scores), *heads.following(made, export)]), plain, as_json)
         return
-    values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
-    run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values, plan)
     stands = after.stand(store, run, wishes)
     show.result("\n".join(after.words(stands, run, wishes)), plain | {"tuned": after.plain(stands)}, as_json)
 
