@@ -325,14 +325,16 @@ def test_only_torch_runs_an_adapter(place: Path, adapter: Path, capsys: Capture)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_head_writes_nothing_and_is_not_merged(place: Path, method: str, capsys: Capture, tmp_path: Path) -> None:
+def test_a_head_writes_nothing_and_is_asked_no_other_task(
+    place: Path, method: str, capsys: Capture, tmp_path: Path
+) -> None:
     made = tune(place, capsys, "--head", "--method", method, "--epochs", "1")
     assert "tuned" not in made
     for what in (made["id"], made["folder"]):
         _, err = complete(capsys, what, "red", "--runs", str(place / "runs"), code=2)
         assert "has a classification head" in err
         assert "basewright classify" in err
-    refused = tune(place, capsys, "--head", "--export", str(tmp_path / "x"), code=2)
+    refused = tune(place, capsys, "--head", "--keep", str(tmp_path / "task.toml"), code=2)
     assert "for models that write" in json.dumps(refused)
 
 

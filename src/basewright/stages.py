@@ -6,15 +6,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from basewright import checks, machine
+from basewright import checks
 from basewright.catalog.architectures import targets
 from basewright.choosing import Chooser
 from basewright.convert.architectures import KNOWN
 from basewright.data import task as tasks
 from basewright.making import Maker, named, naming, open_lm
-from basewright.plan import fit
+from basewright.plan import asking, fit
 from basewright.recipe import memory as stated_memory
 from basewright.records import (
     LORA_NAMES,
@@ -74,7 +73,7 @@ class Walk(Maker):
     def plan(self) -> Plans:
         """Every candidate's plan, those that cannot take part with the reason."""
         with self.stage("plan") as say:
-            here = machine.probe(_existing(self.store.root))
+            here = asking.machine_of(asking.HERE, self.store.root)
             plans = Plans(plans=tuple(self._planned(card, here) for card in self.candidates().values()))
             fitting = fit.require(plans)
             fit.prepare(max(fitting.plans, key=lambda plan: plan.memory.total))
@@ -258,9 +257,3 @@ class Walk(Maker):
             )
             say(f"{len(made.record.files)} files, licence {made.record.licence}", made)
         return made
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

@@ -23,9 +23,13 @@ from basewright.records import (
     Certificate,
     Check,
     Checkpoint,
+    Classified,
     Converted,
     Made,
+    Measured,
+    Plan,
     Progress,
+    Scores,
     Tuned,
     Weights,
 )
@@ -52,6 +56,7 @@ class Run:
     held: Prepared | None
     values: tuple[tuple[str, str, str], ...]
     """Setting, value, reason."""
+    plan: Plan
 
     @property
     def about(self) -> Adapter | Whole:
@@ -64,6 +69,8 @@ class Run:
     @property
     def unit(self) -> str:
         """What a loss is of."""
+        if self.about.head is not None:
+            return "row"
         return "supervised token" if self.made.record.train.beta is None else "pair"
 
     @property
@@ -152,6 +159,7 @@ def _tuning(run: Run, texts: Sequence[str]) -> Tuning:
         held=run.held,
         values=run.values,
         beside=tuple(_beside(run)),
+        labels=() if about.head is None else about.head.labels,
         general=f"{len(texts)} passages of the package, {sum(len(text.encode()) for text in texts):,} bytes",
     )
 
@@ -183,6 +191,7 @@ def page(run: Run, done: Made[Tuned], where: Path, versions: Mapping[str, str]) 
         data=run.data.name,
         held=run.held.name if run.held else "",
         settings=run.values,
+        needed=tuning.needed(run.certificate.record, run.plan, run.made.stamp),
         versions=versions,
     )
     written = where / f"{done.id}.html"
@@ -199,10 +208,13 @@ def check_target(target: Path) -> None:
         raise UsageError(f"{target.name} is there already", fix="give --export a folder that is not there yet")
 
 
-def export(store: Store, run: Run, tuned: Made[Tuned], target: Path, progress: Progress) -> tuple[Check, ...]:
+def export(
+    store: Store, run: Run, measured: Measured | Scores | None, target: Path, progress: Progress
+) -> tuple[Check, ...]:
     """Write the model as one folder that transformers alone opens: an adapter merged into its base, or all weights.
 
-    Returns the checks that the merge passed, against the adapter on its base. Raises `Refused` where one fails.
+    `measured` is of the tuned model; of one with a head its scores, None without held-out rows. Returns the checks that
+    the merge passed, against the adapter on its base. Raises `Refused` where one fails.
     """
     from basewright.hub import airlock
     from basewright.prove import after
@@ -218,8 +230,9 @@ def export(store: Store, run: Run, tuned: Made[Tuned], target: Path, progress: P
         return checks
     check_target(target)
     about = _tuning(run, after.general_texts())
-    card = tuning_card.card(about, tuned.record.measured, checks, whole=True)
-    files = {one.name: source / one.name for one in airlock.inspect(source) if one.name not in tuning.OF_BASE}
+    card = tuning_card.card(about, measured, checks, whole=True)
+    entries = airlock.inspect(source) if run.about.head is None else airlock.inspect_classifier(source)[0]
+    files = {one.name: source / one.name for one in entries if one.name not in tuning.OF_BASE}
     half = target.absolute().with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         tuning.export(files, about, card, half)
@@ -234,16 +247,21 @@ def _merged(store: Store, run: Run, progress: Progress) -> Made[Converted]:
 
     adapter = run.made
     assert isinstance(adapter.record, Adapter)
-    texts = tuple(
-        "".join(piece.text for piece in one.pieces)
-        for taught in run.data.taught[:PARITY_TEXTS]
-        for one in prepare.examples(taught)
-    )
-    made, _ = store.make(
-        "converted",
-        {"formats": (), "texts": texts},
-        Converted,
-        lambda work: stage.convert(run.base, adapter, (), texts, work, progress),
-        parents=(run.base.id, adapter.id),
-    )
-    return made
+    texts = tuple(_texts(run.data))
+
+    def make(work: Work) -> Converted:
+        if adapter.record.head is not None:
+            return stage.with_head(run.base, adapter, texts, work, progress)
+        return stage.convert(run.base, adapter, (), texts, work, progress)
+
+    inputs = {"formats": (), "texts": texts}
+    return store.make("converted", inputs, Converted, make, parents=(run.base.id, adapter.id))[0]
+
+
+def _texts(data: Prepared) -> Iterator[str]:
+    """Training rows that a merged model is asked, as they are read."""
+    for taught in data.taught[:PARITY_TEXTS]:
+        if isinstance(taught, Classified):
+            yield taught.text
+        else:
+            yield from ("".join(piece.text for piece in one.pieces) for one in prepare.examples(taught))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from basewright import machine
 from basewright.cli import main
 from basewright.cli.certify import command
 from basewright.errors import DataError, Refused, UsageError
@@ -56,6 +58,9 @@ def test_it_shows_where_rows_went_what_is_learned_and_each_check(tiny: Path, dat
     assert "<|endoftext|>Clause: the clock number 0 is late\nKind:[ lost<|endoftext|>]" in found.stdout
     assert "ok  every row learns to stop" in found.stdout
     assert "\x1b" not in found.stdout
+    assert re.search(
+        r"To tune on them, as `tune` does by itself: about .+, [\d,]+ MiB of [\d,]+ MiB at the", found.stdout
+    )
 
 
 def test_json_is_the_ledger_and_the_certificate(tiny: Path, data: Path) -> None:
@@ -64,6 +69,18 @@ def test_json_is_the_ledger_and_the_certificate(tiny: Path, data: Path) -> None:
     made: Certificate = from_plain(Certificate, found["certificate"])
     assert (ledger.read, ledger.rows("used"), found["data"]["shape"]) == (12, 12, "text-label")
     assert (made.base, made.rows, made.passed, sum(made.lengths.values())) == ("tiny", 12, True, 12)
+    assert found["tuning"]["job"] == "lora"
+    assert 0 < found["tuning"]["peak"] < found["tuning"]["budget"]
+    assert found["tuning"]["fix"] == ""
+
+
+def test_what_would_not_fit_this_machine_is_said_and_is_no_fault_of_the_rows(
+    tiny: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 2**20)
+    found = certify(tiny, data, *COLUMNS)
+    assert found.exit_code == 0
+    assert "of 1 MiB at the peak, too much: take a smaller model or shorter rows" in found.stdout
 
 
 def test_a_fault_is_shown_and_then_refused_with_the_fix(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,73 @@ def test_what_is_shown(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = next(line for line in shown.out.splitlines() if line.startswith("Next"))
     assert run([*line.split()[2:4], "the kettle is warm"]) == 0
     assert "probability" in capsys.readouterr().out
+
+
+ALONE = """
+import json, sys, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+folder, *texts = sys.argv[1:]
+model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+for text in texts:
+    with torch.no_grad():
+        logits = model(**tokenizer(text, return_tensors="pt")).logits[0]
+    print(json.dumps(dict(zip(model.config.id2label.values(), logits.softmax(-1).tolist()))))
+print("basewright" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("method", ["dora", "full"])
+def test_transformers_alone_opens_what_is_exported_and_gives_the_same_classes(
+    model: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = model.parent / "exported"
+    made = tune(capsys, model, "--method", method, "--export", str(target), "--layout", "Said: {text}")
+    assert len(made["merged"]) == (2 if method == "dora" else 0)
+    assert all(check["passed"] for check in made["merged"])
+    text = "the kettle is warm"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    told = subprocess.run(
+        [sys.executable, "-c", ALONE, str(target), f"Said: {text}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=model.parent,
+    )
+    said, ours_loaded = told.stdout.splitlines()
+    assert ours_loaded == "False"
+    ours = classify(capsys, made["id"], text)[0]["probabilities"]
+    assert json.loads(said) == pytest.approx(ours, abs=1e-5)
+    assert classify(capsys, str(target), text)[0]["probabilities"] == pytest.approx(ours, abs=1e-5)
+    card = (target / "README.md").read_text()
+    assert "pipeline_tag: text-classification" in card
+    assert "AutoModelForSequenceClassification" in card
+    assert ("## The merge" in card) == (method == "dora")
+    assert f"On {made['test']['rows']} rows of `held.jsonl`" in card
+    assert "generate" not in card
+    assert str(model.parent) not in card
+
+
+def test_h020_a_merged_head_that_says_something_else_is_refused(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head is written as it was before training: no name is wrong, and every answer is."""
+    from transformers import PreTrainedModel
+
+    save = PreTrainedModel.save_pretrained
+
+    def forgetful(self: Any, out: Path, **more: Any) -> None:
+        self.score.weight.data.zero_()
+        save(self, out, **more)
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", forgetful)
+    folder = model.parent
+    given = ["tune", str(model), str(folder / "rows.jsonl"), *QUICK, "--export", str(folder / "out")]
+    assert run(given) == 70
+    assert "merged head: divergence" in capsys.readouterr().err
+    assert not (folder / "out").exists()
 
 
 def test_transformers_folder_needs_nothing_of_ours(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from basewright.records import Built, Overlay
-from basewright.report import words
+from basewright.catalog import cards
+from basewright.pages import phrases
+from basewright.plan import make
+from basewright.records import Ask, Built, Machine, Overlay, Plans
+from basewright.report import tables, words
 from tests.choose.making import CASES, HOSTILE
 from tests.pages.reading import Read, assert_alone, policy_lets_only_the_style_work
 from tests.release.making import LABELS
@@ -37,6 +40,20 @@ SECTIONS = [
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 """Shrinking many texts takes minutes; the payload that fails is seen without."""
 every_outcome = pytest.mark.parametrize("made", OUTCOMES.values(), ids=OUTCOMES.keys())
+
+
+def test_what_training_was_planned_to_need_stands_beside_the_certificate() -> None:
+    made = built()
+    model = made.choice.record.winner or ""
+    plan = make.make(
+        cards.get("foundling-prose"),
+        Machine(devices=(), cores=1, ram=2**33, disk_free=None),
+        Ask(job="lora", context=64, micro_tokens=64, batch=1, rank=8),
+    )
+    planned = Plans(plans=(replace(plan, model="another"), replace(plan, model=model)))
+    rows = [row for row in tables.data(replace(made, plans=planned)).rows if row[0] == "Planned for training"]
+    tokens = phrases.count(made.adapter.record.tokens)
+    assert rows == [("Planned for training", f"{tokens} tokens, {phrases.size(plan.memory.total)} at the peak")]
 
 
 @every_outcome

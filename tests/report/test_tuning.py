@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from basewright.catalog import cards
+from basewright.pages import phrases
+from basewright.plan import make
 from basewright.records import (
     Answered,
+    Ask,
     Certificate,
     Check,
     Comparison,
@@ -15,16 +19,19 @@ from basewright.records import (
     Interval,
     Judged,
     Layout,
+    Machine,
     Measured,
     Overlay,
     Sample,
+    Speed,
     Surprise,
     Tuned,
 )
-from basewright.report.tuning import Steps, render
+from basewright.report.tuning import Steps, needed, render
 from basewright.stats import paired
 from tests.choose.making import HOSTILE
 from tests.pages.reading import Read, assert_alone, policy_lets_only_the_style_work
+from tests.release.making import stamp
 
 
 def between(value: float, low: float, high: float) -> Interval:
@@ -82,6 +89,14 @@ CERTIFICATE = Certificate(
 )  # fmt: skip
 
 
+PLAN = make.make(
+    cards.get("foundling-prose"),
+    Machine(devices=(), cores=1, ram=2**33, disk_free=None),
+    Ask(job="lora", context=64, micro_tokens=64, batch=1, rank=8),
+)
+SPEED = Speed(tokens_per_second=900.0, bound="arithmetic", efficiency=0.6, source="", tokens=9000, seconds=10.0)
+
+
 def page(made: Tuned, losses: tuple[float, ...] = (3.0, 2.0, 1.0), held: str = "held.jsonl") -> str:
     return render(
         made,
@@ -91,6 +106,7 @@ def page(made: Tuned, losses: tuple[float, ...] = (3.0, 2.0, 1.0), held: str = "
         data="rows.jsonl",
         held=held,
         settings=(("rank", "8", "given"),),
+        needed=needed(CERTIFICATE, replace(PLAN, speed=SPEED), stamp("adapter")),
         versions={"torch": "2"},
     )
 
@@ -115,6 +131,13 @@ def test_the_verdict_is_only_as_sure_as_the_rows_are() -> None:
     assert "Rows that became right: 18 shown" in better
     assert "Rows that became wrong: none." in better
     assert "nothing is known of rows" in Read(page(tuned(None))).text
+
+
+def test_the_certificate_stands_beside_what_was_planned_and_what_it_came_to() -> None:
+    peak = phrases.size(PLAN.memory.total)
+    said = f"900 tokens an epoch. Planned: about 10.0 seconds and {peak} at the peak; it took 12.5 seconds and 954 MiB."
+    assert said in Read(page(tuned(None))).text
+    assert f"Planned: {peak} at the peak" in needed(CERTIFICATE, PLAN, stamp("adapter"))
 
 
 def test_one_step_makes_no_curve() -> None:

@@ -68,10 +68,10 @@ def test_its_state_is_one_matrix_of_each(model: Any) -> None:
     assert set(made.state[model.model.embed_tokens.weight]) == {"step", "exp_avg", "exp_avg_sq"}
 
 
-def test_several_processes_are_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_in_8_bits_are_refused_in_several_processes(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "team", lambda: ranks.Team(0, 2))
-    with pytest.raises(UsageError, match="whole matrices"):
-        optimizers.of(model, SETTINGS)
+    with pytest.raises(UsageError, match="whole tensors"):
+        optimizers.of(model, settings(optimizer="adamw-8bit"))
 
 
 @pytest.mark.qlora

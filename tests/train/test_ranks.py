@@ -16,10 +16,13 @@ import torch
 from safetensors.torch import load_file
 
 from basewright import store
-from basewright.records import Made, Weights
+from basewright.plain import to_plain
+from basewright.records import Adapter, Made, Weights
 from basewright.store import Store
+from basewright.train import watch
 from tests.models import tiny_llama
 from tests.train import team
+from tests.train.test_pretrain import write_corpus
 from tests.train.test_tune import pulled
 
 ROOT = Path(__file__).parents[2]
@@ -46,15 +49,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where one process has trained everything, and two have; one begins first what two end, and then the reverse."""
     folder = tmp_path_factory.mktemp("ranks")
     base, runs = pulled(folder, "bfloat16"), Store(folder / "runs")
+    write_corpus(folder)
     for kind in team.KINDS:
         team.tuned(runs, base, kind, name="one")
     for kind in ("lora", "full"):
         team.stopped(lambda progress, kind=kind: team.tuned(runs, base, kind, progress, "one, two"))  # type: ignore[misc]
-    process = torchrun("tests.train.team", str(folder))
+    process = torchrun("tests.train.team", "all", str(folder))
     _, said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     for kind in ("lora", "full"):
         team.tuned(runs, base, kind, name="two, one")
+    for kind in team.PRETRAINED:
+        team.pretrained(runs, folder, kind, "one")
+    (folder / "sweep-one").write_text(json.dumps(to_plain(team.searched(runs, base, "one"))))
     return folder
 
 
@@ -100,8 +107,44 @@ def test_the_files_are_those_of_one_process(folder: Path, kind: str) -> None:
             a, b = load_file(one / name), load_file(two / name)
             assert {n: (t.shape, t.dtype) for n, t in a.items()} == {n: (t.shape, t.dtype) for n, t in b.items()}
             assert all(torch.isfinite(t).all() for t in b.values())
-        elif name not in ("steps.jsonl", store.RECORD):
+        elif name not in ("steps.jsonl", watch.ROWS, store.RECORD):
             assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_validation_rows_are_asked_as_one_process_asks_them(folder: Path) -> None:
+    """Of the average of the weights, beside replayed text; and the last look is at what is written."""
+    one, two = (result(folder, "beside", name) for name in ("one", "two"))
+    a, b = (store.load(each, Adapter).record.validation for each in (one, two))
+    assert a is not None
+    assert b is not None
+    assert [point.step for point in b.curve] == [point.step for point in a.curve]
+    assert [point.held for point in b.curve] == pytest.approx([point.held for point in a.curve], rel=LOSS, abs=LOSS)
+    rows = [json.loads(line) for line in (two / watch.ROWS).read_text().splitlines()]
+    asked = sum(row["nats"] for row in rows) / sum(row["tokens"] for row in rows)
+    assert asked == pytest.approx(b.curve[-1].held, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", team.PRETRAINED)
+def test_two_processes_pretrain_what_one_pretrains(folder: Path, kind: str) -> None:
+    """With Muon, whose step needs whole matrices; each point of the curve is measured on the whole model."""
+    runs = Store(folder / "runs")
+    one, two = (team.pretrained(runs, folder, kind, name) for name in ("one", "two"))
+    a, b = (
+        [json.loads(line) for line in (made.folder / "events.jsonl").read_text().splitlines()] for made in (one, two)
+    )
+    assert [event["loss"] for event in b] == pytest.approx([event["loss"] for event in a], rel=LOSS, abs=LOSS)
+    for p, q in zip(one.record.curve, two.record.curve, strict=True):
+        measured = {key: value for key, value in to_plain(p).items() if value is not None}
+        assert {key: to_plain(q)[key] for key in measured} == pytest.approx(measured, rel=1e-4)
+    assert [entry.name for entry in store.entries(two.folder)] == [entry.name for entry in store.entries(one.folder)]
+
+
+def test_a_sweep_finds_what_one_process_finds(folder: Path) -> None:
+    one, first, second = (json.loads((folder / f"sweep-{which}").read_text())["trials"] for which in ("one", 0, 1))
+    assert first == second
+    losses = [trial.pop("held") for trial in first]
+    assert losses == pytest.approx([trial.pop("held") for trial in one], rel=LOSS, abs=LOSS)
+    assert first == one
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
@@ -123,6 +166,17 @@ def test_h049_a_loss_that_is_not_finite_on_one_rank_stops_all(folder: Path) -> N
     said = {(folder / f"broken-{rank}").read_text() for rank in (0, 1)}
     assert len(said) == 1
     assert "step 1 has loss nan" in said.pop()
+
+
+def test_h060_a_process_that_no_longer_answers_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    pulled(tmp_path)
+    began = time.monotonic()
+    process = torchrun("tests.train.team", "frozen", str(tmp_path))
+    _, said = process.communicate(timeout=600)
+    assert process.returncode
+    assert said.count("process 0 of 2 waited 5 seconds for another one, which does not answer") == 1
+    assert time.monotonic() - began < 300
+    assert not list((tmp_path / "runs").glob("adapter-*"))
 
 
 ROWS = [{"text": f"the clock {i} on wall {i * i}", "label": "odd" if i % 2 else "even"} for i in range(48)]

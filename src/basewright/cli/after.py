@@ -37,8 +37,8 @@ class Stands:
 
 def wishes(keep: tuple[Path, ...], export: Path | None, head: bool) -> Wishes:
     """Before anything is trained. Raises `UsageError` for what cannot be had, and as a task's file does."""
-    if head and (keep or export):
-        raise UsageError("--keep and --export are for models that write", fix="leave them out, or --head")
+    if head and keep:
+        raise UsageError("--keep is for models that write", fix="leave it out, or --head")
     if export is not None:
         tuned.check_target(export)
     return Wishes(tuple(map(load_task, keep)), export)
@@ -47,7 +47,9 @@ def wishes(keep: tuple[Path, ...], export: Path | None, head: bool) -> Wishes:
 def stand(store: Store, run: tuned.Run, wished: Wishes) -> Stands:
     with show.progress("after") as progress:
         done, _ = tuned.finish(store, run, wished.tasks, progress)
-        merged = None if wished.export is None else tuned.export(store, run, done, wished.export, progress)
+        merged = (
+            None if wished.export is None else tuned.export(store, run, done.record.measured, wished.export, progress)
+        )
     page = tuned.page(run, done, store.root, path.versions()) if together.first() else None
     return Stands(done, page, merged)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from basewright.cli import show
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from basewright.records import Adapter, Certificate, Plan, TrainSettings, Tuning
     from basewright.text.tokenizer import Tokenizer
     from basewright.train.effort import Effort
+    from basewright.train.objectives import Objective
     from basewright.train.replay import General
 
 
@@ -71,16 +72,51 @@ def general(
     return General.of(texts, tokenizer, min(room, train.micro_tokens), most)
 
 
-def planned(plan: Plan, certificate: Certificate, replay: General | None) -> str:
+def foreseen(folder: Path, learned: Objective, where: Path) -> tuple[Plan, str]:
+    """What `tune` needs for certified rows when nothing else is said (LoRA at the standard effort), and what would do
+    where that does not fit this machine; else empty.
+
+    It stands beside a certificate and not in it: a certificate is found by what the rows say, and time and free memory
+    are of the machine and the moment.
+    """
+    from basewright.catalog import architectures, cards
+    from basewright.train import effort, planned
+    from basewright.train.objectives import Labelled
+    from basewright.train.preferences import Preferences, Ratings
+
+    card = cards.card_from_folder(folder)
+    derived = effort.derive(
+        "lora",
+        "standard",
+        learned.lengths,
+        width=card.shape.width,
+        stored=card.precision,
+        maps=list(architectures.linears(card.config)),
+        given=effort.Given(),
+        preferences=isinstance(learned, Preferences | Ratings),
+        head=isinstance(learned, Labelled),
+    )
+    _, plan, fix = planned.foreseen(card, derived, max(learned.lengths), planned.here(where))
+    return plan, fix
+
+
+def figures(plan: Plan) -> dict[str, Any]:
+    """Seconds of a whole run (None where the machine's arithmetic is not known), and bytes."""
+    seconds = None if plan.speed is None else plan.speed.seconds
+    return {"job": plan.job, "seconds": seconds, "peak": plan.memory.total, "budget": plan.budget}
+
+
+def needed(plan: Plan) -> str:
     from basewright.plan import words
     from basewright.plan.make import mib
 
-    time = "" if plan.speed is None else f", about {words.clock(plan.speed.seconds)}"
+    time = "" if plan.speed is None else f"about {words.clock(plan.speed.seconds)}, "
+    return f"{time}{mib(plan.memory.total)} of {mib(plan.budget)} at the peak"
+
+
+def planned(plan: Plan, certificate: Certificate, replay: General | None) -> str:
     replayed = "" if replay is None else f"; {replay.tokens:,} tokens of general text to replay"
-    return (
-        f"Plan      {certificate.tokens:,} tokens an epoch{time}, {mib(plan.memory.total)} of {mib(plan.budget)} "
-        f"at the peak{replayed}"
-    )
+    return f"Plan      {certificate.tokens:,} tokens an epoch, {needed(plan)}{replayed}"
 
 
 def came_of_it(about: Adapter | Tuning, tokens: int) -> str:

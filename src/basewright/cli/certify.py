@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from basewright.cli import show
+from basewright.cli import beside, show
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Prepared
@@ -69,6 +69,7 @@ def command(
     from basewright.prove import certificate
     from basewright.serve.artifact import FACTS, find
     from basewright.text.tokenizer import open_tokenizer
+    from basewright.train import objectives
 
     found = find(model, show.open_store(runs))
     folder = found / "model" if (found / FACTS).is_file() else found
@@ -88,7 +89,10 @@ def command(
     tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
     made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested)
     if made.passed or not as_json:  # a failure is one JSON object, the error
-        show.result(_text(prepared, made, room, sys.stdout.isatty()), _plain(prepared, made), as_json)
+        plan, fix = beside.foreseen(folder, objectives.taught(prepared, tokenizer), runs)
+        needed = f"To tune on them, as `tune` does by itself: {beside.needed(plan)}" + (fix and f", too much: {fix}")
+        text = _text(prepared, made, room, needed, sys.stdout.isatty())
+        show.result(text, _plain(prepared, made) | {"tuning": beside.figures(plan) | {"fix": fix}}, as_json)
     for line in _hints(prepared, folder):
         show.hint(line)
     certificate.require(made)
@@ -129,7 +133,7 @@ def _plain(data: Prepared, made: Certificate) -> dict[str, Any]:
     }
 
 
-def _text(data: Prepared, made: Certificate, room: int, colour: bool) -> str:
+def _text(data: Prepared, made: Certificate, room: int, needed: str, colour: bool) -> str:
     from basewright.data.shapes import WORDS
     from basewright.prove.overlay import terminal
 
@@ -142,6 +146,7 @@ def _text(data: Prepared, made: Certificate, room: int, colour: bool) -> str:
         f"As {made.base} sees them: {made.rows} rows, {made.tokens} tokens an epoch, loss on {made.supervised_tokens}.",
         f"The longest has {made.longest} of {room} tokens.",
         "tokens: " + _counts(made.lengths),
+        f"{needed}.",
     ]
     if made.labels:
         lines.append(f"{len(made.labels)} labels: {_labels(made.labels)}")

@@ -67,5 +67,6 @@ def _interval(found: Interval) -> str:
     return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
 
 
-def following(made: Made[Adapter] | Made[Checkpoint]) -> list[str]:
-    return [f"Folder    {made.folder}", f'Next      basewright classify {made.id} "TEXT"']
+def following(made: Made[Adapter] | Made[Checkpoint], export: Path | None) -> list[str]:
+    written = [] if export is None else [f"Export    {export}"]
+    return [f"Folder    {made.folder}", *written, f'Next      basewright classify {made.id} "TEXT"']

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from basewright.cli import show
+from basewright.cli import show, together
 
 if TYPE_CHECKING:
     from basewright.records import CurvePoint
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the model to this new folder.")
 @show.runs_option
 @show.json_option
+@together.together
 def command(recipe: Path, corpora: Path | None, out: Path | None, runs: Path, as_json: bool) -> None:
     """Train the tokenizer and the decoder that RECIPE describes, and measure it on held-out text.
 
@@ -41,13 +42,13 @@ def command(recipe: Path, corpora: Path | None, out: Path | None, runs: Path, as
     if out is not None and out.exists():
         raise UsageError(f"{out} exists", fix="name a new folder with --out")
     with show.progress("pretrain") as progress:
-        made, cached = show.open_store(runs).make(
+        made, cached = together.open_store(runs).make(
             "checkpoint",
             {"settings": settings, "corpus": pretrain.fingerprint(settings, root)},
             Checkpoint,
             lambda work: maker(settings, root, work, progress),
         )
-    if out is not None:
+    if out is not None and together.first():
         shutil.copytree(made.folder, out)
     record, folder = made.record, out or made.folder
     unit = "bits/byte" if record.card.kind == "decoder" else "nats/hidden token"

@@ -13,7 +13,7 @@ from basewright.cli import beside, heads, show, sweeping, together
 
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Options, Prepared
-    from basewright.records import Adapter, Certificate, Checkpoint, Head, Layout, Made, Plan, Weights
+    from basewright.records import Adapter, Certificate, Checkpoint, Layout, Made, Plan, Weights
     from basewright.store import Store
     from basewright.text.tokenizer import Tokenizer
     from basewright.train.effort import Derived
@@ -142,6 +142,7 @@ def command(
     from basewright.cli.certify import columns_of
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
+    from basewright.train import objectives
     from basewright.train.tune import Beside
 
     wishes = after.wishes(keep, export, head)
@@ -160,8 +161,8 @@ def command(
     given = None if validate is None else _prepared(validate, wanted, tokenizer, room)
     prepared, watched = beside.divided(prepared, given, validation_share, options["effort"])
     certificate = _certificate(store, base, prepared, tested, watched, room)
-    objective = _objective(prepared, tokenizer)
-    watch = None if watched is None else _objective(watched, tokenizer, prepared.head(tokenizer))
+    objective = objectives.taught(prepared, tokenizer)
+    watch = None if watched is None else objectives.taught(watched, tokenizer, prepared.head(tokenizer))
     derived = _derived(base, objective, () if watch is None else watch.lengths, **options)
     tried = sweeping.tried(derived, options["rank"], options["learning_rate"]) if sweep else []
     derived, plan = _planned(base, objective, watch, derived, tried, store)
@@ -185,14 +186,17 @@ def command(
         "record": made.record,
     }
     plain |= {} if swept is None else {"sweep": swept}
+    values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
+    run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values, plan)
     if prepared.pools:
         scores = heads.scores(store, made, prepared, tested) if tested else None
         if scores is not None:
             plain |= {"test": {"metrics": scores.metrics, "majority": scores.majority, "rows": scores.expected}}
-        show.result("\n".join([*heads.scored(scores), *heads.following(made)]), plain, as_json)
+        if export is not None:
+            with show.progress("export") as progress:
+                plain["merged"] = tuned.export(store, run, scores, export, progress)
+        show.result("\n".join([*heads.scored(scores), *heads.following(made, export)]), plain, as_json)
         return
-    values = tuple((one.name, _number(one.value), one.why) for one in derived.values)
-    run = tuned.Run(base, certificate, made, options["method"], prepared, tested, values)
     stands = after.stand(store, run, wishes)
     show.result("\n".join(after.words(stands, run, wishes)), plain | {"tuned": after.plain(stands)}, as_json)
 
@@ -218,17 +222,6 @@ def _prepared(path: Path, options: Options, tokenizer: Tokenizer, room: int) -> 
     learned = {"preference": "preferences, by DPO", "kto": "ratings, by KTO"}.get(found.shape, written)
     show.hint(f"Data      {found.name}: {found.ledger.read:,} rows, {found.shape}, so {learned}; {fates}")
     return found
-
-
-def _objective(prepared: Prepared, tokenizer: Tokenizer, head: Head | None = None) -> Objective:
-    """What the rows teach; `head` is that of the training rows, where these are others."""
-    from basewright.data import prepare
-    from basewright.train import objectives
-
-    head = head or prepared.head(tokenizer)
-    if head is not None:
-        return objectives.labelled(prepared.classified, tokenizer, head)
-    return objectives.of(prepared.taught, prepare.encoded(prepared.taught, tokenizer))
 
 
 def _layout(prepared: Prepared) -> Layout:

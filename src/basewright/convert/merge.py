@@ -52,9 +52,7 @@ _UNDERSTOOD = {
 """Settings that leave the formulas above as they are. Any other must be off: an unknown variant would be merged into
 something else than was trained."""
 
-_COPIED = (
-    "config.json",
-    "model.safetensors.index.json",
+TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -63,6 +61,7 @@ _COPIED = (
     "vocab.json",
     "merges.txt",
 )
+_COPIED = ("config.json", "model.safetensors.index.json", *TOKENIZER)
 """What the merged model shares with its base. Not the manifest, record or card: those are about other weights."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,14 +182,21 @@ def _predictions(
     texts: Sequence[str],
 ) -> list[Check]:
     """Divergence and agreement over every position of `texts`, each text cut to the context."""
+    pairs = ((_logprobs(trained, ids), made(ids)) for ids in _rows(trained, texts))
+    return compared(label, limits, pairs, f"positions of {len(texts)} texts", "token")
+
+
+def compared(
+    label: str, limits: Limits, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], of: str, what: str
+) -> list[Check]:
+    """Divergence and agreement of distributions over tokens or classes, each pair (N, V): the trained model's first."""
     divergences, agreements = [], []
-    for ids in _rows(trained, texts):
+    for ours_NV, theirs_NV in pairs:
         signals.poll()
-        ours_TV, theirs_TV = _logprobs(trained, ids), made(ids)
-        divergences.append((ours_TV.exp() * (ours_TV - theirs_TV)).sum(-1))
-        first_T, second_T = ours_TV.topk(2).values.unbind(-1)
-        decided_T = first_T - second_T > limits.margin
-        agreements.append((ours_TV.argmax(-1) == theirs_TV.argmax(-1))[decided_T])
+        divergences.append((ours_NV.exp() * (ours_NV - theirs_NV)).sum(-1))
+        first_N, second_N = ours_NV.topk(2).values.unbind(-1)
+        decided_N = first_N - second_N > limits.margin
+        agreements.append((ours_NV.argmax(-1) == theirs_NV.argmax(-1))[decided_N])
     divergence_N, agree_M = torch.cat(divergences), torch.cat(agreements).double()
     mean = float(divergence_N.mean())
     share = float(agree_M.mean()) if len(agree_M) else 1.0
@@ -200,14 +207,14 @@ def _predictions(
             value=mean,
             limit=limits.divergence,
             passed=mean <= limits.divergence,
-            how=f"mean KL(trained || made) in nats over {len(divergence_N)} positions of {len(texts)} texts",
+            how=f"mean KL(trained || made) in nats over {len(divergence_N)} {of}",
         ),
         Check(
             name=f"{label}: greedy agreement",
             value=share,
             limit=limits.agreement,
             passed=share >= limits.agreement,
-            how=f"share of {len(agree_M)} positions with the same likeliest token; {near} and not counted",
+            how=f"share of {len(agree_M)} {of} with the same likeliest {what}; {near} and not counted",
         ),
     ]
 

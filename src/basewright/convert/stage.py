@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from basewright.checks import require
-from basewright.convert import parity
+from basewright.convert import headed, parity
 from basewright.convert.gguf_writer import Quantization, to_gguf
 from basewright.convert.merge import merge
 from basewright.engine.torch_lm import TorchLM, open_lm, open_tuned
@@ -58,6 +58,23 @@ def convert(
         artifacts.append(_artifact("gguf", FORMATS[name], (_entry(path, work.out),), tuple(checks)))
     progress("models converted", steps, steps)
     return Converted(base=base.id, adapter=adapter.id, artifacts=tuple(artifacts), skipped=tuple(skipped))
+
+
+def with_head(
+    base: Made[Weights], adapter: Made[Adapter], texts: tuple[str, ...], work: Work, progress: Progress
+) -> Converted:
+    """Likewise an adapter with a classification head, as safetensors; `texts` are classified."""
+    _check_request(base.record, adapter.record, ())
+    head = adapter.record.head
+    assert head is not None, "an adapter that writes is converted"
+    progress("models converted", 0, 1)
+    plain, learned, model = base.folder / "model", adapter.folder / "adapter", work.out / "model"
+    headed.merge(plain, learned, head, base.record.precision, model)
+    checks = headed.proof(plain, learned, head, model, texts)
+    require(checks, "report this with the numbers above, and use the adapter on its base")
+    progress("models converted", 1, 1)
+    made = _artifact("safetensors", base.record.precision, _files(model, work.out), tuple(checks))
+    return Converted(base=base.id, adapter=adapter.id, artifacts=(made,), skipped=())
 
 
 def prove(gguf: Path, made: TorchLM, texts: tuple[str, ...]) -> tuple[list[Check], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from basewright import checks
 from basewright.catalog import architectures
@@ -142,7 +143,7 @@ def _certificate(
     labels: dict[str, int],
 ) -> Certificate:
     rows = objective.texts(range(len(objective.lengths)))
-    model = open_classifier(folder, objective.head).model if isinstance(objective, Labelled) else open_model(folder)
+    model = _opened(folder, objective)
     vocabulary = int(model.config.vocab_size)
     found = [*said, *of_rows(vocabulary, untrained(folder))]
     if all(check.passed for check in found):  # a row that is already refused may not even fit the model
@@ -167,6 +168,16 @@ def _certificate(
         shape=shape,
         lengths=_lengths(rows),
     )
+
+
+def _opened(folder: Path, objective: Objective) -> Any:
+    """Held as its file has it, so that a certificate needs no more memory than a tuning."""
+    held = (
+        "bfloat16" if "bfloat16" in (configs.read(folder).get(key) for key in ("dtype", "torch_dtype")) else "float32"
+    )
+    if isinstance(objective, Labelled):
+        return open_classifier(folder, objective.head, held).model
+    return open_model(folder, held)
 
 
 def untrained(folder: Path) -> frozenset[int]:

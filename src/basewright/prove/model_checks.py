@@ -14,6 +14,7 @@ from basewright.data.pack import IGNORE
 from basewright.records import Check
 from basewright.train.losses import told
 from basewright.train.objectives import Labelled, Objective
+from basewright.train.opened import light, widened
 
 SAMPLE = 8
 """Rows the model checks look at."""
@@ -22,8 +23,9 @@ SAMPLE = 8
 def model_checks(model: Any, objective: Objective) -> list[Check]:
     """On the shortest rows, which are as good as any for it and cost the least."""
     shortest = sorted(range(len(objective.lengths)), key=objective.lengths.__getitem__)[:SAMPLE]
-    sample = objective.only(shortest).begin(model)
-    return [labels(sample), isolation(model, sample, model.config.vocab_size), *accumulation(model, sample)]
+    with widened(model):
+        sample = objective.only(shortest).begin(model)
+        return [labels(sample), isolation(model, sample, model.config.vocab_size), *accumulation(model, sample)]
 
 
 def labels(sample: Objective) -> Check:
@@ -97,7 +99,7 @@ def accumulation(model: Any, sample: Objective) -> list[Check]:
             "accumulation does not change the gradient",
             float((together - apart).norm() / together.norm()),
             1e-4,
-            f"relative distance of the gradient of {form}",
+            f"relative distance of the gradient, where it passes norms and biases, of {form}",
         ),
     ]
 
@@ -107,10 +109,11 @@ def _all(sample: Objective) -> list[int]:
 
 
 def _gradient(model: Any, sample: Objective, micro: Sequence[Sequence[int]]) -> tuple[float, torch.Tensor]:
-    """(loss per supervised token or pair, its gradient over all parameters) of one step."""
+    """(loss per supervised token or pair, its gradient) of one step. It is that of what is `light`, which has come
+    through all of the model: those of all parameters would be three models more in memory."""
     packs = [sample.pack(rows) for rows in micro]
     supervised = sum(packed.supervised for packed in packs)
-    parameters = list(model.parameters())
+    parameters = [getattr(part, name) for part, name in light(model)]
     total = [torch.zeros_like(p) for p in parameters]
     loss = 0.0
     for packed in packs:

@@ -57,7 +57,7 @@ def facts(tuning: Tuning) -> dict[str, Any]:
         "method": tuning.method,
         "layout": tuning.layout,
         "bos": tuning.bos,
-        "stop": {"ids": tuning.stop_ids},
+        **({"labels": tuning.labels} if tuning.labels else {"stop": {"ids": tuning.stop_ids}}),
         "base": {"id": tuning.base.card.id, "commit": tuning.base.commit, "licence": tuning.base.card.licence},
     }
 

@@ -18,11 +18,13 @@ from basewright.records import (
     Judged,
     Layout,
     Measured,
+    Scores,
     Surprise,
     TrainSettings,
     Weights,
     record,
 )
+from basewright.release import head_card
 from basewright.release.markdown import checks, comparison, count, fence, line, percent, table
 from basewright.text import layout as layouts
 
@@ -59,16 +61,21 @@ class Tuning:
     """What else is to be said of the training, in sentences."""
     general: str
     """What general text was measured on."""
+    labels: tuple[str, ...] = ()
+    """Of the classification head that gives them; empty where answers are written."""
 
 
-def card(tuning: Tuning, measured: Measured, merged: Sequence[Check] = (), whole: bool = False) -> str:
-    """The page. `whole`: beside a model's own files; `merged` are the checks of a merge, if there was one."""
+def card(tuning: Tuning, measured: Measured | Scores | None, merged: Sequence[Check] = (), whole: bool = False) -> str:
+    """The page. `whole`: beside a model's own files; `merged` are the checks of a merge, if there was one. `measured`
+    of a head are its scores, if any."""
     whole = whole or not tuning.lora
+    if isinstance(measured, Measured):
+        used = (_load(tuning, whole), _prompt(tuning), _measured(tuning, measured))
+    else:
+        used = (head_card.load(tuning.layout), head_card.classes(tuning.labels), head_card.scored(measured))
     parts = [
         _what(tuning, whole),
-        _load(tuning, whole),
-        _prompt(tuning),
-        _measured(tuning, measured),
+        *used,
         _merged(merged),
         _data(tuning),
         _settings(tuning),
@@ -94,7 +101,7 @@ def _front_matter(tuning: Tuning, whole: bool) -> Iterator[str]:
     yield f"base_model_relation: {'finetune' if whole else 'adapter'}"
     yield f"language: {_json(list(tuning.base.card.languages))}"
     yield f"library_name: {'transformers' if whole else 'peft'}"
-    yield "pipeline_tag: text-generation"
+    yield f"pipeline_tag: {'text-classification' if tuning.labels else 'text-generation'}"
     yield f"tags: {_json(['basewright', tuning.method])}"
     yield "---"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from basewright.choose.lookup import legible
 from basewright.pages.phrases import bits, count, percent, signed, size, span
 from basewright.pages.sheet import Table
+from basewright.plan.words import clock
 from basewright.records import LORA_NAMES, Baseline, Built, Check, Interval, Made
 from basewright.report import words
 
@@ -79,11 +80,21 @@ def data(built: Built) -> Table:
         ("Rows read", f"{count(ledger.read)}, of which {count(ledger.duplicates)} exact duplicates left out"),
         ("Rows used", f"{count(ledger.used)}: {split}; {near}"),
         ("Tokens that are learned", f"{learned}; longest row {count(certificate.longest)}"),
+        *_planned(built),
         ("Rows by label, to train", ", ".join(f"{label} {number}" for label, number in certificate.labels.items())),
         ("Start, end and padding tokens", _marks(built)),
         ("Hash of every token and mask", certificate.data_hash),
     )
     return Table(head=("Data", "What it is"), rows=rows)
+
+
+def _planned(built: Built) -> Iterator[tuple[str, str]]:
+    """Of the plan and not of the certificate, which is of the rows: time and memory are of a machine."""
+    for plan in built.plans.plans:
+        if plan.model == built.choice.record.winner:
+            tokens = built.adapter.record.tokens
+            time = "" if plan.speed is None else f"about {clock(tokens / plan.speed.tokens_per_second)} and "
+            yield "Planned for training", f"{count(tokens)} tokens, {time}{size(plan.memory.total)} at the peak"
 
 
 def _marks(built: Built) -> str:

@@ -7,10 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 from basewright.pages import sheet, svg
-from basewright.pages.phrases import count, percent, plural, points, span
+from basewright.pages.phrases import count, percent, plural, points, size, span
 from basewright.pages.rows import PHONE, Row, rows, whole
 from basewright.pages.sheet import Table
-from basewright.records import Answered, Certificate, Continued, Interval, Judged, Sample, Surprise, Tuned, record
+from basewright.plan.words import clock
+from basewright.records import (
+    Answered,
+    Certificate,
+    Continued,
+    Interval,
+    Judged,
+    Plan,
+    Sample,
+    Stamp,
+    Surprise,
+    Tuned,
+    record,
+)
 from basewright.report.page import mask
 from basewright.report.words import exact
 
@@ -43,9 +56,13 @@ def render(
     data: str,
     held: str,
     settings: Sequence[tuple[str, str, str]],
+    needed: str,
     versions: Mapping[str, str],
 ) -> str:
-    """`data` and `held` name the rows that were learned and those that were not; `held` is empty where none were."""
+    """`data` and `held` name the rows that were learned and those that were not; `held` is empty where none were.
+
+    `needed` says what was planned, and what it came to.
+    """
     measured = tuned.measured
     facts: dict[str, Any] = {
         "title": f"{tuned.base}, tuned by {tuned.method}",
@@ -66,6 +83,7 @@ def render(
             "loss": sheet.drawn(lambda width: loss(steps, width)),
         },
         "masks": [mask(one.item, one.tokens) for one in certificate.overlays],
+        "needed": needed,
         "settings": Table(head=("Setting", "Value", "Why"), rows=tuple(settings)),
         "layout": tuned.layout.prompt,
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
@@ -122,6 +140,16 @@ def cells(tuned: Tuned, certificate: Certificate) -> list[tuple[str, str]]:
         ("Tokens learned", count(certificate.supervised_tokens)),
         ("Checks of the rows", f"{len(certificate.checks)} passed"),
     ]
+
+
+def needed(certificate: Certificate, plan: Plan, stamp: Stamp) -> str:
+    """What the plan said before the first step, and what it came to. Neither is part of the certificate, which is of
+    the rows: both are of a machine, and a plan is made again each time."""
+    time = "" if plan.speed is None else f"about {clock(plan.speed.seconds)} and "
+    return (
+        f"{count(certificate.tokens)} tokens an epoch. Planned: {time}{size(plan.memory.total)} at the peak; it took "
+        f"{clock(stamp.seconds)} and {size(stamp.measured['peak_memory'])}."
+    )
 
 
 # --- tables ---------------------------------------------------------------------------------------

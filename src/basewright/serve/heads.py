@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
 from basewright.records import Adapter, Checkpoint, Head, Layout
+from basewright.serve import artifact
 from basewright.store import MANIFEST, RECORD, Store, faults, load, read_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def open_classifier(what: str, store: Store) -> Classifier:
         return open_result(folder)
     from basewright.engine import classifier
 
-    return classifier.open_classifier(folder, folder.absolute().name, PLAIN)
+    return classifier.open_classifier(folder, folder.absolute().name, artifact.layout(folder) or PLAIN)
 
 
 def open_result(folder: Path) -> Classifier:

@@ -26,16 +26,17 @@ def whole(scratch: Path, step: int) -> bool:
 def keep(scratch: Path, trained: Mapping[str, torch.Tensor], step: int) -> None:
     """Write the weights after `step`; those of an earlier best stay until no checkpoint goes on from them.
 
-    The first rank writes. Where they are there already, of this very run before it was killed, they stay.
+    The first rank writes, and the others wait. Where they are there already, of this very run before it was killed,
+    they stay.
     """
     tensors = {name: ranks.whole(p.detach()).contiguous() for name, p in trained.items()}
-    if not ranks.team().first:
-        return
-    store.reserve(scratch, sum(t.numel() * t.element_size() for t in tensors.values()))
-    half = scratch / "best.part"
-    half.mkdir(exist_ok=True)
-    save_file(tensors, half / TENSORS)
-    store.commit(half, place(scratch, step))
+    if ranks.team().first:
+        store.reserve(scratch, sum(t.numel() * t.element_size() for t in tensors.values()))
+        half = scratch / "best.part"
+        half.mkdir(exist_ok=True)
+        save_file(tensors, half / TENSORS)
+        store.commit(half, place(scratch, step))
+    ranks.team().meet()
 
 
 @torch.no_grad()

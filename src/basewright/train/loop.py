@@ -280,15 +280,19 @@ def _save(
     state: State,
     key: str,
 ) -> None:
-    """The tensors whole, so that any number of processes goes on from them; written by the first."""
+    """The tensors whole, so that any number of processes goes on from them; the first writes, the others wait."""
     tensors = {}
     for name, p in trainable.items():
         for slot, value in {"weight": p, **average.slot(name), **optimizers.slots(optimizer, p)}.items():
             tensor = ranks.whole(value.detach()).contiguous()
             if ranks.team().first:
                 tensors[f"{slot}/{name}"] = tensor
-    if not ranks.team().first:
-        return
+    if ranks.team().first:
+        _write(scratch, tensors, state, key)
+    ranks.team().meet()
+
+
+def _write(scratch: Path, tensors: dict[str, torch.Tensor], state: State, key: str) -> None:
     store.reserve(scratch, sum(t.numel() * t.element_size() for t in tensors.values()))
     half = scratch / "checkpoint.part"
     half.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ from basewright.errors import Refused
 from basewright.records import Checkpoint, HeldOut, PretrainSettings, Progress, silent
 from basewright.store import Work
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import attention, loop, losses, pretrained_card, quick
+from basewright.train import attention, loop, losses, pretrained_card, quick, ranks
 from basewright.train import pretrain as pretraining
 
 START, END, PAD, MASK = "[CLS]", "[SEP]", "[PAD]", "[MASK]"
@@ -52,10 +52,11 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
     `root` is what relative corpus paths start from. Resumes from `work.scratch` after a kill.
     """
     texts, held = pretraining.learned(settings.corpus, root), pretraining.held_out(settings.corpus, root)
-    pretraining.train_tokenizer(texts, settings, FORM, work.scratch)
-    tokenizer = open_tokenizer(work.scratch)
-    corpus = tokenize(texts, tokenizer.ids, tokenizer.size, work.scratch / "corpus.npy", progress)
-    asked = tokenize(held, tokenizer.ids, tokenizer.size, work.scratch / "held.npy", silent)
+    scratch = ranks.own(work.scratch)
+    pretraining.train_tokenizer(texts, settings, FORM, scratch)
+    tokenizer = open_tokenizer(scratch)
+    corpus = tokenize(texts, tokenizer.ids, tokenizer.size, scratch / "corpus.npy", progress)
+    asked = tokenize(held, tokenizer.ids, tokenizer.size, scratch / "held.npy", silent)
     short, whole = (_phase(settings, corpus, size, tokenizer) for size in (_short(settings), settings.context))
     questions = _questions(asked, _short(settings), tokenizer)
     model = new_model(settings, tokenizer)

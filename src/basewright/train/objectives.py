@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import torch
 
 from basewright import store
-from basewright.data import pack
+from basewright.data import pack, prepare
 from basewright.data.pack import Packed
-from basewright.data.prepare import Taught
+from basewright.data.prepare import Prepared, Taught
 from basewright.records import Classified, Head, Preference, Progress, Rated, TrainSettings, silent
 from basewright.text import encode
 from basewright.text.encode import Encoded
@@ -60,6 +60,14 @@ class Objective(Protocol):
     def loss(self, model: Any, packed: Packed) -> torch.Tensor | losses.Told:
         """Summed over what is supervised in `packed`, a scalar in float32."""
         ...
+
+
+def taught(data: Prepared, tokenizer: Tokenizer, head: Head | None = None) -> Objective:
+    """What prepared rows teach; `head` is that of the training rows, where these are others."""
+    head = head or data.head(tokenizer)
+    if head is not None:
+        return labelled(data.classified, tokenizer, head)
+    return of(data.taught, prepare.encoded(data.taught, tokenizer))
 
 
 def of(taught: Sequence[Taught], texts: Sequence[Encoded]) -> Objective:

@@ -26,12 +26,13 @@ arXiv:2502.16982, section 2.2)."""
 def of(model: Any, settings: TrainSettings) -> torch.optim.Optimizer:
     """The optimizer of the parameters of `model` that require gradients; vectors (norms) do not decay, as in GPT-3.
 
-    Raises `UsageError` where several processes would share out what Muon or 8 bits need whole, and for 8 bits without
+    Raises `UsageError` where several processes would share out what 8 bits need whole, and for 8 bits without
     bitsandbytes.
     """
-    if settings.optimizer != "adamw" and ranks.team().count > 1:
+    if settings.optimizer == "adamw-8bit" and ranks.team().count > 1:
         raise UsageError(
-            f"{settings.optimizer} needs whole matrices, and several processes share them out", fix="run one process"
+            "moments in 8 bits need whole tensors, and several processes share them out",
+            fix="run one process, or --optimizer adamw",
         )
     parameters = [p for p in model.parameters() if p.requires_grad]
     inner = _inner(model) if settings.optimizer == "muon" else set()
@@ -91,13 +92,14 @@ class Muon(torch.optim.AdamW):
         super().step(closure)
 
     def _step_orthogonal(self, parameters: Iterable[torch.nn.Parameter], rate: float, decay: float) -> None:
-        """Matrices of one shape go through the iteration together. AdamW passes over what has no gradient left."""
+        """Matrices of one shape go through the iteration together, whole; of several processes, each does the same and
+        keeps its part. AdamW passes over what has no gradient left."""
         by_shape = sorted((p for p in parameters if p.grad is not None), key=lambda p: tuple(p.shape))
         for shape, group in groupby(by_shape, key=lambda p: p.shape):
             same = list(group)
-            updates = orthogonal(torch.stack([self._momentum(p) for p in same]))
+            updates = orthogonal(torch.stack([ranks.whole(self._momentum(p)) for p in same]))
             for p, update in zip(same, updates, strict=True):
-                p.mul_(1 - rate * decay).add_(update, alpha=-rate * RMS * max(shape) ** 0.5)
+                p.mul_(1 - rate * decay).add_(ranks.like(p, update), alpha=-rate * RMS * max(shape) ** 0.5)
                 p.grad = None
 
     def _momentum(self, p: torch.nn.Parameter) -> torch.Tensor:

@@ -30,18 +30,24 @@ def planned(card: ModelCard, derived: Derived, longest: int, machine: Machine) -
 
     They recompute activations where a run fits only so. Raises `DoesNotFit`.
     """
+    settings, plan, fix = foreseen(card, derived, longest, machine)
+    if fix:
+        raise DoesNotFit("; ".join(plan.reasons[:1]), fix=fix)
+    return settings, plan
+
+
+def foreseen(card: ModelCard, derived: Derived, longest: int, machine: Machine) -> tuple[Derived, Plan, str]:
+    """As `planned`, and what would do instead of a plan that does not fit; empty for one that fits."""
     plan = _plan(card, derived, longest, machine)
     if _fits(plan):
-        return derived, plan
+        return derived, plan, ""
     if not derived.train.recompute:
         smaller = _recomputing(derived, plan)
         found = _plan(card, smaller, longest, machine)
         if _fits(found):
-            return smaller, found
+            return smaller, found, ""
     fix = next((said for said, one in _ways(derived, longest) if _fits(_plan(card, one, longest, machine))), None)
-    raise DoesNotFit(
-        "; ".join(plan.reasons[:1]), fix=fix or "take a smaller model or shorter rows (--long cut --context N)"
-    )
+    return derived, plan, fix or "take a smaller model or shorter rows (--long cut --context N)"
 
 
 def _plan(card: ModelCard, derived: Derived, longest: int, machine: Machine) -> Plan:

@@ -35,7 +35,7 @@ from basewright.store import Work
 from basewright.text import encode
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import attention, baselines, heldout, loop, losses, memorised, pretrained_card, quick
+from basewright.train import attention, baselines, heldout, loop, losses, memorised, pretrained_card, quick, ranks
 
 END = "<|endoftext|>"
 PAD = "<|pad|>"
@@ -58,12 +58,12 @@ def pretrain(settings: PretrainSettings, root: Path, work: Work, progress: Progr
 
     `root` is what relative corpus paths start from. Resumes from `work.scratch` after a kill.
     """
-    corpus_of = settings.corpus
+    corpus_of, scratch = settings.corpus, ranks.own(work.scratch)
     texts, held = learned(corpus_of, root), held_out(corpus_of, root)
-    train_tokenizer(texts, settings, FORM, work.scratch)
-    tokenizer = open_tokenizer(work.scratch)
+    train_tokenizer(texts, settings, FORM, scratch)
+    tokenizer = open_tokenizer(scratch)
     ids = partial(encode.document, tokenizer)
-    corpus = tokenize(texts, ids, tokenizer.size, work.scratch / "corpus.npy", progress).windows(settings.context)
+    corpus = tokenize(texts, ids, tokenizer.size, scratch / "corpus.npy", progress).windows(settings.context)
     order = Order(corpus.lengths, settings.train.micro_tokens, settings.train.batch_tokens, settings.train.seed)
     model = _new_model(settings, tokenizer)
 
@@ -229,9 +229,9 @@ def _start_as_nothing(model: Any) -> None:
 
 
 def plain(model: Any) -> Any:
-    """The same weights in a model that runs as anyone's does."""
+    """The same weights, whole, in a model that runs as anyone's does."""
     same: Any = type(model)(copy.deepcopy(model.config))
-    same.load_state_dict(model.state_dict(), assign=True)
+    same.load_state_dict({name: ranks.whole(one) for name, one in model.state_dict().items()}, assign=True)
     same.tie_weights()  # `assign` makes two of one matrix
     same.set_attn_implementation("sdpa")
     return same.eval()

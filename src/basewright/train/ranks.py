@@ -31,8 +31,11 @@ from basewright.train import quick
 
 R = TypeVar("R")
 T = TypeVar("T")
-TIMEOUT = timedelta(hours=1)
-"""Longer than anything that one rank does while the others wait for it."""
+PATIENCE = timedelta(hours=12)
+"""What one rank makes alone while the others wait: a certificate, what the base says of every pair, measurements."""
+ALIKE = timedelta(minutes=5)
+"""Inside a step all do the same, a layer at a time, and wait for the slowest: one layer of an 8B model and 2,048 tokens
+are a minute on a slow processor. Who does not answer for longer is frozen, or on a machine that is (H060, H125)."""
 
 
 class Finished(Exception):
@@ -56,18 +59,23 @@ class Team:
         distributed.all_reduce(total)
         return float(total.item())
 
+    def meet(self) -> None:
+        """Wait for all, however long one of them has something to do alone."""
+        if self.count > 1:
+            distributed.all_reduce(torch.zeros(1), group=_patient)
+
     def any(self, flag: bool) -> bool:
         return self.sum(float(flag)) > 0
 
     def told(self, text: str = "") -> str:
-        """The first rank's text, on every rank."""
+        """The first rank's text, on every rank; they wait for it as in `meet`."""
         if self.count == 1:
             return text
         content = torch.tensor(list(text.encode()), dtype=torch.uint8)
         size = torch.tensor(len(content))
-        distributed.broadcast(size, 0)
+        distributed.broadcast(size, 0, group=_patient)
         content = content if self.first else content.new_empty(int(size))
-        distributed.broadcast(content, 0)
+        distributed.broadcast(content, 0, group=_patient)
         return bytes(content.tolist()).decode()
 
     def turns(self, micro: Sequence[T], size: Callable[[T], int]) -> Iterator[tuple[int, T, bool]]:
@@ -85,6 +93,8 @@ class Team:
 
 
 _team = Team()
+_patient: Any = None
+"""The same ranks, for waits that may be long."""
 
 
 def team() -> Team:
@@ -98,11 +108,12 @@ def joined() -> Iterator[Team]:
 
     Raises `Interrupted` when the connection to another rank is lost.
     """
-    global _team
+    global _team, _patient
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield _team
         return
-    distributed.init_process_group("gloo", timeout=TIMEOUT)
+    distributed.init_process_group("gloo", timeout=ALIKE)
+    _patient = distributed.new_group(timeout=PATIENCE)
     _team = Team(distributed.get_rank(), distributed.get_world_size())
     try:
         yield _team
@@ -111,12 +122,22 @@ def joined() -> Iterator[Team]:
         if "gloo" not in str(error).lower():
             raise
         signals.poll()
-        raise Interrupted(
-            f"process {_team.rank} of {_team.count} lost another one: {str(error).splitlines()[0]}",
-            fix="see what the other process said, then run the same command again: it continues",
-        ) from error
+        raise _lost(str(error).splitlines()[0]) from error
     finally:
-        _team = Team()
+        _team, _patient = Team(), None
+
+
+def _lost(said: str) -> Interrupted:
+    me = f"process {_team.rank} of {_team.count}"
+    if "Timed out" in said:
+        return Interrupted(
+            f"{me} waited {ALIKE.total_seconds():,.0f} seconds for another one, which does not answer",
+            fix="see whether it was stopped or its machine hangs, then run the same command again: it continues",
+        )
+    return Interrupted(
+        f"{me} lost another one: {said}",
+        fix="see what the other process said, then run the same command again: it continues",
+    )
 
 
 # --- one model, shared out ------------------------------------------------------------------------
@@ -172,6 +193,8 @@ class Sharded(torch.nn.Module):
 
 
 def hold(model: Any) -> Alone | Sharded:
+    """The model, shared out once all have come so far."""
+    _team.meet()
     return Alone(model) if _team.count == 1 else Sharded(model)
 
 
@@ -237,6 +260,15 @@ def call(scratch: Path) -> None:
     """From inside a maker: the first rank calls the others, which wait in `Shared.make`, to the same place."""
     if _team.first and _team.count > 1:
         _say({"scratch": scratch.name})
+
+
+def own(scratch: Path) -> Path:
+    """Where a rank makes for itself what each of them reads: the first in `scratch`, where it is looked for later."""
+    if _team.first:
+        return scratch
+    place = scratch / f"rank-{_team.rank}"
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def dismiss() -> None:
