@@ -47,6 +47,14 @@ class Tokenizer:
                 fix="cut that text into shorter ones",
             ) from error
 
+    def spelled(self, text: str) -> list[int]:
+        """The ids of a text in which control tokens stand as they are spelled, as a chat template's does."""
+        self.backend.encode_special_tokens = False
+        try:
+            return self.ids(text)
+        finally:
+            self.backend.encode_special_tokens = True
+
     def text(self, ids: Sequence[int]) -> str:
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
 
