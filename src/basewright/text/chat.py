@@ -2,7 +2,7 @@
 
 A template writes one text, in which nothing tells what was said from what was put around it. So it is rendered twice:
 with a mark in the place of each message, and with the messages. Where the second is the first with the messages put
-in, all else is the template's own; where it is not, the template changes what is said, and the row is refused.
+in, but white space at their ends, all else is the template's own; where it is not, the row is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from basewright.text.tokenizer import Tokenizer
 
 FILE = "chat_template.jinja"
 MARK = re.compile("\ue000([0-9]+)\ue001")
-"""Of private use, as no message is likely to have; one that has it is not written as it is, and is refused."""
+"""Of private use; it stands for a message, and is looked for where only marks were given."""
 TODAY = "2026-01-01"
 """What a template that asks for the date is told; it is the same for every row."""
 PLAINLY = "leave --chat-template out: conversations are then written in the plain layout"
@@ -36,21 +36,11 @@ class Unfit(Exception):
     """Why the template does not write a conversation; the ledger tells it."""
 
 
-class Spoken(NamedTuple):
-    """A conversation in pieces; it ends with the token that ends the last answer."""
-
-    pieces: tuple[Piece, ...]
-    stop: str
-    trimmed: bool
-    """Whether the template takes white space off a message."""
-
-
 class _Written(NamedTuple):
     """What a template makes of messages: its own text before, between and behind them, and what it has of each."""
 
     own: tuple[str, ...]
     said: tuple[str, ...]
-    trimmed: bool
 
     @property
     def text(self) -> str:
@@ -74,9 +64,9 @@ class Chat:
     _marked: dict[tuple[str, ...], str] = field(default_factory=dict)
     """What it makes of marks, by the roles of a conversation."""
 
-    def conversation(self, turns: Sequence[Turn], last: bool = False) -> Spoken:
+    def conversation(self, turns: Sequence[Turn], last: bool = False) -> tuple[Piece, ...]:
         """A conversation to learn: what the assistant says and the token that ends it, and nothing else; `last` for
-        its last answer alone.
+        its last answer alone. It ends with that token.
 
         What is learned begins where the template, asked for that answer, ends: that has to be how the whole begins,
         character by character and token by token. Raises `Unfit`.
@@ -94,7 +84,7 @@ class Chat:
         pieces = tuple(self._pieces(whole, learned))
         if not encode.meets(self.tokenizer, pieces):
             raise Unfit("an answer begins within a token that the chat template's own text ends with")
-        return Spoken(pieces, stop, whole.trimmed)
+        return pieces
 
     def asking(self, turns: Sequence[Turn]) -> tuple[Piece, ...]:
         """A conversation that the assistant is to go on with, up to where its answer begins. Raises `Unfit`."""
@@ -108,6 +98,18 @@ class Chat:
     def shown(self) -> str:
         """One question as it is written, with `{text}` in its place, for people to read."""
         return "".join(piece.text for piece in self.asking([Turn("user", "{text}")]))
+
+    @property
+    def notes(self) -> list[str]:
+        """What it does to every conversation, which people may not expect."""
+        written = self._written([Turn(turn.role, f" {turn.text} ") for turn in PROBE])
+        padded = all(said.startswith(" ") and said.endswith(" ") for said in written.said)
+        found = [] if padded else ["the chat template takes white space off what is said"]
+        if "strftime_now" in self.template.source:
+            found.append(
+                f"the chat template asks for the date, and is told {TODAY} here; other programs tell it the day"
+            )
+        return found
 
     def rendered(self, turns: Sequence[Turn], asks: bool = False) -> str:
         """The template's text, as transformers' `apply_chat_template` has it. Raises `Unfit` where it refuses."""
@@ -133,13 +135,8 @@ class Chat:
             self._marked[roles] = self.rendered(marks, asks)
         parts = MARK.split(self._marked[roles])
         _require_all(turns, list(map(int, parts[1::2])))
-        text, own = self.rendered(turns, asks), tuple(parts[::2])
-        says = tuple(turn.text for turn in turns)
-        for said in (says, tuple(text.strip() for text in says)):
-            written = _Written(own, said, said != says)
-            if written.text == text:
-                return written
-        raise Unfit("the chat template changes what is said in it")
+        own = tuple(parts[::2])
+        return _Written(own, tuple(_said(turns, own, self.rendered(turns, asks))))
 
     def _asked(self, turns: Sequence[Turn], whole: _Written, place: int) -> int:
         """Where an answer begins: behind what the template writes when it asks for it."""
@@ -199,6 +196,24 @@ class _Part(NamedTuple):
     control: bool
 
 
+def _said(turns: Sequence[Turn], own: Sequence[str], text: str) -> Iterator[str]:
+    """What a template has of each message: all of it, but white space at its ends. Raises `Unfit` for less or more."""
+    at = len(own[0])
+    for place, (turn, after) in enumerate(zip(turns, own[1:], strict=True)):
+        has = next((one for one in _trims(turn.text) if text.startswith(one + after, at)), None)
+        if has is None or not text.startswith(own[0]):
+            raise Unfit(f"the chat template changes what the {turn.role} says in message {place + 1}")
+        at += len(has) + len(after)
+        yield has
+    if at != len(text):
+        raise Unfit("the chat template writes more behind what is said than behind other words")
+
+
+def _trims(text: str) -> tuple[str, ...]:
+    """A message as templates take white space off it."""
+    return (text, text.strip(), text.strip("\n"), text.lstrip(), text.rstrip(), text.lstrip("\n"), text.rstrip("\n"))
+
+
 def _require_all(turns: Sequence[Turn], written: Sequence[int]) -> None:
     """Each message once, in order. Raises `Unfit`."""
     for place, turn in enumerate(turns):
@@ -231,7 +246,7 @@ def open_chat(template: ChatTemplate, tokenizer: Tokenizer, name: str) -> Chat:
     texts = sorted((one.content.removesuffix(shared.hidden("")) for one in added if one.special), key=len, reverse=True)
     chat = Chat(template, tokenizer, re.compile("|".join(map(re.escape, texts)) or "(?!)"), name)
     try:
-        pieces = chat.conversation(PROBE).pieces
+        pieces = chat.conversation(PROBE)
     except Unfit as error:
         raise Refused(f"the chat template of {name} cannot be learned: {error}", fix=PLAINLY) from error
     if list(encode.controlled(tokenizer, pieces).ids) != tokenizer.spelled("".join(piece.text for piece in pieces)):

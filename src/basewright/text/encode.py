@@ -7,7 +7,7 @@ and the continuation's ids are what the whole has beyond the context's own ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 
@@ -151,6 +151,15 @@ def padding(tokenizer: Tokenizer) -> int:
         return tokenizer.pad_id
     others = sorted(control - {tokenizer.eos_id, tokenizer.bos_id})
     return others[0] if others else tokenizer.eos_id
+
+
+def padding_beside(tokenizer: Tokenizer, stops: Collection[int]) -> int:
+    """What fills a batch of texts that end in any of `stops`: the tokenizer's own, or another than those (H065)."""
+    if tokenizer.pad_id not in stops:
+        return tokenizer.pad_id
+    control = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
+    beside = [*sorted(control - {tokenizer.eos_id, tokenizer.bos_id}), tokenizer.eos_id, *range(len(stops) + 1)]
+    return next(number for number in beside if number not in stops)
 
 
 def turns(parts: Sequence[Piece]) -> Iterator[tuple[str, str]]:

@@ -93,7 +93,7 @@ def plain(turns: Sequence[Turn], pattern: str) -> tuple[Piece, ...]:
 
 
 def spoken(turns: Sequence[Turn], pattern: str) -> tuple[Turn, ...]:
-    """Turns as a conversation: what is asked is the user's, in its place in `pattern`, and an answer the assistant's."""
+    """Turns as a conversation: what is asked, in its place in `pattern`, is the user's, an answer the assistant's."""
     found = []
     for turn in turns:
         if turn.role in LEARNED:
