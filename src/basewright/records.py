@@ -441,7 +441,7 @@ class Layout:
     separator: str
     """Between shots of a few-shot prompt; also what ends an untuned answer."""
     chat: ChatTemplate | None = None
-    """What writes a conversation; `prompt` then only shows one question, its control tokens spelled out."""
+    """What writes a conversation; `prompt` is then what the user says in it."""
 
 
 @record

@@ -76,6 +76,15 @@ POSITIVE = click.IntRange(1)
 @click.option(
     "--head", is_flag=True, help="Give labels by a classification head, as an encoder always does, and not in words."
 )
+@click.option(
+    "--chat-template", "chat", is_flag=True, help="Rows are written by MODEL's own chat template, as in certify."
+)
+@click.option(
+    "--train-embeddings",
+    "embeds",
+    is_flag=True,
+    help="Also train the embeddings of the chat template's tokens that never were.",
+)
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="What a field is called in DATA.")
 @click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}; \\n is a new line.")
 @click.option(
@@ -109,6 +118,8 @@ def command(
     model: str,
     data: Path,
     head: bool,
+    chat: bool,
+    embeds: bool,
     columns: tuple[str, ...],
     layout: str | None,
     long: Long,
@@ -139,7 +150,7 @@ def command(
     from basewright import tuned
     from basewright.catalog import architectures
     from basewright.cli import after
-    from basewright.cli.certify import columns_of
+    from basewright.cli.certify import columns_of, opened_chat, trained_tokens
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
     from basewright.train.tune import Beside
@@ -154,12 +165,14 @@ def command(
         layout=layout and layout.replace("\\n", "\n"),
         long=long,
         pools=architectures.pools(base.record.card.config, head),
+        chat=opened_chat(base.folder / "model", tokenizer, base.record.card.id) if chat else None,
     )
     prepared = _prepared(data, wanted, tokenizer, room)
     tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)
     given = None if validate is None else _prepared(validate, wanted, tokenizer, room)
     prepared, watched = beside.divided(prepared, given, validation_share, options["effort"])
-    certificate = _certificate(store, base, prepared, tested, watched, room)
+    trains = trained_tokens(base.folder / "model", prepared, embeds)
+    certificate = _certificate(store, base, prepared, tested, watched, room, trains)
     objective = _objective(prepared, tokenizer)
     watch = None if watched is None else _objective(watched, tokenizer, prepared.head(tokenizer))
     derived = _derived(base, objective, () if watch is None else watch.lengths, **options)
@@ -236,8 +249,9 @@ def _layout(prepared: Prepared) -> Layout:
     from basewright.records import Layout
     from basewright.text import layout as layouts
 
-    turns = prepared.rows[0].turns if prepared.rows else ()
-    return Layout(prompt=layouts.asking(turns, prepared.layout), separator="\n\n")
+    turns = prepared.rows[0].turns if prepared.rows and prepared.chat is None else ()
+    template = None if prepared.chat is None else prepared.chat.template
+    return Layout(prompt=layouts.asking(turns, prepared.layout), separator="\n\n", chat=template)
 
 
 def _planned(
@@ -303,6 +317,7 @@ def _certificate(
     tested: Prepared | None,
     watched: Prepared | None,
     room: int,
+    trains: tuple[int, ...],
 ) -> Made[Certificate]:
     """Raises `Refused` where a check failed, or rows to be tested on are validated on."""
     from basewright.data import near
@@ -319,9 +334,13 @@ def _certificate(
     card = base.record.card
     made, _ = store.make(
         "certificate",
-        {"data": digest([prepared.taught, prepared.ledger, room]), "test": digest(tested.taught) if tested else None},
+        {
+            "data": digest([prepared.taught, prepared.ledger, room]),
+            "test": digest(tested.taught) if tested else None,
+            "trains": trains,
+        },
         Certificate,
-        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested),
+        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested, trains),
         parents=(base.id,),
     )
     record = made.record

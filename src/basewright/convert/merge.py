@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import GenerationConfig
 
 from basewright import signals, store
 from basewright.convert.weights import Stored
+from basewright.engine import ends
 from basewright.errors import ModelFileError, Refused
-from basewright.records import record
-from basewright.text.tokenizer import Tokenizer, open_tokenizer
+from basewright.records import Layout, record
+from basewright.text.tokenizer import open_tokenizer
 
 _FIX = "build again, so that the adapter is trained for this base"
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?:(?P<half>[AB])\.weight|magnitude_vector)")
@@ -87,9 +87,9 @@ class _Pair:
     """m: (outputs, 1), which scales each output; of a base with its inputs first, (1, outputs)."""
 
 
-def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) -> None:
+def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = (), layout: Layout | None = None) -> None:
     """Write the merged model to `out`: weights in the files and the precision of the base, tokenizer, config,
-    generation config with `stop_ids` beside EOS.
+    generation config with `stop_ids` beside EOS, the chat template of `layout` if it has one.
 
     Raises `Refused` when the adapter does not fit the base, `ModelFileError` when a file cannot be read.
     """
@@ -109,7 +109,7 @@ def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) 
     for name in _COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, out / name)
-    _write_generation(open_tokenizer(base), stop_ids, out)
+    ends.write(open_tokenizer(base), layout, stop_ids, out)
 
 
 def _merged(weights: Stored, name: str, pair: _Pair | None, settings: _Settings) -> torch.Tensor:
@@ -225,16 +225,3 @@ def _check_layers(pairs: Mapping[str, _Pair], weights: Stored) -> None:
 
 def _kind(name: str) -> str:
     return re.sub(r"\.\d+\.", ".N.", name)
-
-
-# --- the rest of the folder -----------------------------------------------------------------------
-
-
-def _write_generation(tokenizer: Tokenizer, stop_ids: tuple[int, ...], out: Path) -> None:
-    ends = list(dict.fromkeys([tokenizer.eos_id, *stop_ids]))
-    config = GenerationConfig(
-        bos_token_id=tokenizer.bos_id,
-        eos_token_id=ends if len(ends) > 1 else ends[0],
-        pad_token_id=tokenizer.pad_id,
-    )
-    config.save_pretrained(out)

@@ -195,6 +195,15 @@ def wanted(data: Prepared) -> list[Example]:
     return [examples(one)[0] for one in kept]
 
 
+def plainly(data: Prepared) -> list[Example]:
+    """The same in the plain layout, as a base model is asked, whatever wrote the rows."""
+    if data.chat is None:
+        return wanted(data)
+    pattern = PATTERNS.get(data.shape, "{prompt}") if data.layout in ("{text}", "{prompt}") else data.layout
+    rows = (row for row in data.rows if row.desirable is not False)
+    return [layouts.example(layouts.plain(row.turns, pattern)) for row in rows]
+
+
 def encoded(taught: Sequence[Taught], tokenizer: Tokenizer) -> list[Encoded]:
     """All texts of what is taught, in order."""
     return [encode.pieces(tokenizer, one) for each in taught for one in examples(each)]

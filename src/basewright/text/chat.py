@@ -28,6 +28,8 @@ MARK = re.compile("\ue000([0-9]+)\ue001")
 """Of private use; it stands for a message, and is looked for where only marks were given."""
 TODAY = "2026-01-01"
 """What a template that asks for the date is told; it is the same for every row."""
+REMEMBERED = 256
+"""Orders of roles whose frame is kept."""
 PLAINLY = "leave --chat-template out: conversations are then written in the plain layout"
 PROBE = (Turn("user", "Is it so?"), Turn("assistant", "It is."), Turn("user", "Why?"), Turn("assistant", "So."))
 
@@ -95,9 +97,9 @@ class Chat:
         """Likewise as token ids. Raises `Unfit`."""
         return list(encode.controlled(self.tokenizer, self.asking(turns)).ids)
 
-    def shown(self) -> str:
+    def shown(self, prompt: str = "{text}") -> str:
         """One question as it is written, with `{text}` in its place, for people to read."""
-        return "".join(piece.text for piece in self.asking([Turn("user", "{text}")]))
+        return "".join(piece.text for piece in self.asking([Turn("user", prompt)]))
 
     @property
     def notes(self) -> list[str]:
@@ -131,6 +133,8 @@ class Chat:
     def _written(self, turns: Sequence[Turn], asks: bool = False) -> _Written:
         roles = (*(turn.role for turn in turns), *["asks"][:asks])
         if roles not in self._marked:
+            if len(self._marked) >= REMEMBERED:
+                self._marked.clear()
             marks = [Turn(turn.role, f"\ue000{place}\ue001") for place, turn in enumerate(turns)]
             self._marked[roles] = self.rendered(marks, asks)
         parts = MARK.split(self._marked[roles])

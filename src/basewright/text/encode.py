@@ -157,8 +157,12 @@ def padding_beside(tokenizer: Tokenizer, stops: Collection[int]) -> int:
     """What fills a batch of texts that end in any of `stops`: the tokenizer's own, or another than those (H065)."""
     if tokenizer.pad_id not in stops:
         return tokenizer.pad_id
-    control = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
-    beside = [*sorted(control - {tokenizer.eos_id, tokenizer.bos_id}), tokenizer.eos_id, *range(len(stops) + 1)]
+    control: set[int] = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
+    beside: list[int] = [
+        *sorted(control - {tokenizer.eos_id, tokenizer.bos_id}),
+        tokenizer.eos_id,
+        *range(len(stops) + 1),
+    ]
     return next(number for number in beside if number not in stops)
 
 
