@@ -1172,6 +1172,8 @@ class LoraSettings:
     variant: LoraVariant = "lora"
     quantization: Literal["none", "nf4"] = "none"
     """Of the base's maps while the adapter is trained: what comes after holds the base as it is."""
+    tokens: tuple[int, ...] = ()
+    """Whose embeddings are trained too: control tokens of a chat template that never were."""
 
 
 @record

@@ -176,13 +176,14 @@ def command(
     objective = _objective(prepared, tokenizer)
     watch = None if watched is None else _objective(watched, tokenizer, prepared.head(tokenizer))
     derived = _derived(base, objective, () if watch is None else watch.lengths, **options)
+    derived = _embedding(derived, trains, tokenizer)
     tried = sweeping.tried(derived, options["rank"], options["learning_rate"]) if sweep else []
     derived, plan = _planned(base, objective, watch, derived, tried, store)
     general = beside.general(derived.train, prepared, options["replay"], replay_text, tokenizer, room)
     say = show.hint if as_json else click.echo
     say(_table(derived))
     show.hint(beside.planned(plan, certificate.record, general))
-    about = (store, base, certificate, objective, Beside(watch, general), _layout(prepared))
+    about = (store, base, certificate, objective, Beside(watch, general), _layout(prepared), trains)
 
     def train(settings: Derived) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
         return _tuned(*about, settings, options["continued"])
@@ -305,6 +306,22 @@ def _derived(
     )
 
 
+def _embedding(derived: Derived, tokens: tuple[int, ...], tokenizer: Tokenizer) -> Derived:
+    """With the tokens whose embeddings are trained too. Raises `Refused` for an adapter over several processes."""
+    from basewright.errors import Refused
+    from basewright.train.effort import Value
+
+    if not tokens:
+        return derived
+    if derived.lora is not None and together.several():
+        raise Refused(
+            "an adapter with embeddings is not divided among processes", fix="run it without torchrun, or --method full"
+        )
+    value = Value(name="embeddings", value=", ".join(tokenizer.pieces(tokens)), why="never trained; you asked for it")
+    lora = None if derived.lora is None else replace(derived.lora, tokens=tokens)
+    return replace(derived, lora=lora, values=(*derived.values, value))
+
+
 def _adapter_folder(path: Path) -> Path:
     """An adapter's own folder, or a result or release that holds one."""
     return path / "adapter" if (path / "adapter").is_dir() else path
@@ -359,6 +376,7 @@ def _tuned(
     objective: Objective,
     more: Beside,
     layout: Layout,
+    trains: tuple[int, ...],
     derived: Derived,
     continued: Path | None,
 ) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
@@ -371,13 +389,14 @@ def _tuned(
     inputs: dict[str, Any] = {"rows": certificate.record.data_hash, "lora": lora, "beside": more.identity}
     inputs["train"] = replace(settings, recompute=False)  # which changes no bit
     parents = (base.id, certificate.id)
+    inputs |= {"layout": layout, "embeddings": trains} if layout.chat is not None else {}
     with show.progress("tune") as progress:
         if lora is None:
             return store.make(
                 "checkpoint",
                 inputs,
                 Checkpoint,
-                lambda work: tune.full(*about, settings, work, progress, beside=more),
+                lambda work: tune.full(*about, settings, work, progress, beside=more, tokens=trains),
                 parents=parents,
             )
         start = None if continued is None else _adapter_folder(continued)

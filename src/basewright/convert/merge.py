@@ -28,6 +28,7 @@ from basewright.text.tokenizer import open_tokenizer
 
 _FIX = "build again, so that the adapter is trained for this base"
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?:(?P<half>[AB])\.weight|magnitude_vector)")
+_TOKENS = re.compile(r"base_model\.model\.(?P<module>.+)\.token_adapter\.trainable_tokens_delta")
 _MAGNITUDE = "m"
 _UNDERSTOOD = {
     "fan_in_fan_out",
@@ -46,6 +47,7 @@ _UNDERSTOOD = {
     "revision",
     "target_modules",
     "task_type",
+    "trainable_token_indices",
     "use_dora",
     "use_rslora",
 }
@@ -75,6 +77,8 @@ class _Settings:
     """Whether the base stores its maps inputs first, as GPT-2 does (`fan_in_fan_out`)."""
     directed: bool
     """Whether magnitudes are learned apart (DoRA)."""
+    tokens: dict[str, list[int]]
+    """Ids whose rows in a table, by its module's name, are learned whole."""
 
 
 @record
@@ -95,14 +99,18 @@ def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = (), 
     """
     weights = Stored(base)
     settings = _settings(adapter)
-    pairs = _pairs(adapter, settings)
+    pairs, rows = _pairs(adapter, settings), _rows(adapter, settings)
     _check_fit(pairs, weights)
+    _check_rows(rows, settings, weights)
     store.reserve(out.parent, sum(path.stat().st_size for path in set(weights.where.values())))
     out.mkdir(parents=True)
     for path in sorted(set(weights.where.values())):
         names = [name for name, where in weights.where.items() if where == path]
         save_file(
-            {name: _merged(weights, name, pairs.get(name), settings) for name in names},
+            {
+                name: _embedded(_merged(weights, name, pairs.get(name), settings), name, rows, settings)
+                for name in names
+            },
             out / path.name,
             {"format": "pt"},
         )
@@ -127,6 +135,14 @@ def _merged(weights: Stored, name: str, pair: _Pair | None, settings: _Settings)
     return merged.to(stored.dtype)
 
 
+def _embedded(table: torch.Tensor, name: str, rows: Mapping[str, torch.Tensor], settings: _Settings) -> torch.Tensor:
+    """A table with the rows that were learned whole."""
+    if name in rows:
+        table = table.clone()
+        table[settings.tokens[name.removesuffix(".weight")]] = rows[name].to(table.dtype)
+    return table
+
+
 # --- the adapter ----------------------------------------------------------------------------------
 
 
@@ -136,12 +152,31 @@ def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name in weights.where:
         found = _PART.fullmatch(name)
+        if _TOKENS.fullmatch(name):
+            continue
         if found is None:
             raise Refused(f"the adapter has a tensor that is no half of a LoRA pair: {name}", fix=_FIX)
         parts.setdefault(found["module"], {})[found["half"] or _MAGNITUDE] = weights.read(name)
     pairs = {f"{module}.weight": _learned(module, part, settings) for module, part in parts.items()}
     _check_targets(pairs, settings)
     return pairs
+
+
+def _rows(folder: Path, settings: _Settings) -> dict[str, torch.Tensor]:
+    """Rows (T, D) that were learned whole, by the name of their table in the base."""
+    weights = Stored(folder)
+    found = {match["module"]: name for name in weights.where if (match := _TOKENS.fullmatch(name))}
+    if found.keys() != settings.tokens.keys():
+        raise Refused("the adapter holds rows of other embedding tables than it says", fix=_FIX)
+    return {f"{module}.weight": weights.read(name) for module, name in found.items()}
+
+
+def _check_rows(rows: Mapping[str, torch.Tensor], settings: _Settings, weights: Stored) -> None:
+    for name, learned in rows.items():
+        ids = settings.tokens[name.removesuffix(".weight")]
+        shape = weights.shape(name) if name in weights.where else (0, 0)
+        if learned.shape != (len(ids), shape[1]) or max(ids) >= shape[0]:
+            raise Refused(f"the adapter's rows of {name} are {tuple(learned.shape)}, the table is {shape}", fix=_FIX)
 
 
 def _learned(module: str, part: Mapping[str, torch.Tensor], settings: _Settings) -> _Pair:
@@ -184,6 +219,7 @@ def _settings(folder: Path) -> _Settings:
             targets=tuple(targets) if isinstance(targets, list) else (),  # else a pattern, which names none
             turned=turned,
             directed=config.get("use_dora") is True,
+            tokens=dict(config.get("trainable_token_indices") or {}),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"the adapter's adapter_config.json cannot be read: {error}", fix=_FIX) from error

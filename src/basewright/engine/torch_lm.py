@@ -86,11 +86,23 @@ def open_tuned(base: Path, adapter: Path, name: str, precision: str = "float32")
 
     airlock.inspect_adapter(adapter)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = PeftModel.from_pretrained(load_model(base, precision), adapter).eval().to(device)
+    model = PeftModel.from_pretrained(load_model(base, precision), adapter).eval().to(device).get_base_model()
+    put_tokens(model)
     tokenizer = open_tokenizer(base)
     ends = [number for number in stops_of(adapter) if number != tokenizer.eos_id]
     tokenizer = replace(tokenizer, stops=tuple(dict.fromkeys([*tokenizer.stops, *ends])))
-    return TorchLM(name=name, model=model.get_base_model(), tokenizer=tokenizer)
+    return TorchLM(name=name, model=model, tokenizer=tokenizer)
+
+
+def put_tokens(model: Any) -> None:
+    """Embeddings that an adapter trained, put into their tables: else a table is made anew each time it is read."""
+    from peft.utils.other import TrainableTokensWrapper
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, TrainableTokensWrapper):
+            if module.token_adapter.tied_adapter is None:  # else it shares the table that is changed here
+                module.token_adapter.merge()
+            model.set_submodule(name, module.token_adapter.get_base_layer())
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ from basewright.text import chat, encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import GENERATION, Tokenizer, open_tokenizer
-from basewright.train import adapters, loop, quick, watch
+from basewright.train import adapters, embeddings, loop, quick, watch
 from basewright.train.objectives import Labelled, NextToken, Objective
 from basewright.train.opened import anew as drawn_anew
 from basewright.train.opened import open_classifier, open_model
@@ -151,19 +151,21 @@ def full(
     *,
     anew: bool = False,
     beside: Beside = ALONE,
+    tokens: tuple[int, ...] = (),
 ) -> Checkpoint:
     """Train every weight, in float32, and write a model's folder to `work.out`, in the base's precision.
 
     `anew` leaves the base's weights behind and begins with random ones: what the data alone can teach the
-    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. Raises as
-    `adapt`.
+    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. The embeddings
+    of `tokens`, which were never trained, begin as `embeddings.fresh` has them. Raises as `adapt`.
     """
     _require(certificate, base.record.card.id, objective.identity)
     head, opened = _opened(base, objective, "float32", settings.seed)
     model = drawn_anew(opened.model, settings.seed) if anew else opened.model
+    embeddings.begin(model, tokens, settings.seed)
     quick.quicken(model)
     card = base.record.card
-    identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full"]
+    identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full", *tokens]
     ran = _run(model, objective, beside, settings, work, progress, identity, 6.0 * card.active_parameters)
     state = ran.state
     made = "anew" if anew else "tuned"
