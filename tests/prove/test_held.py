@@ -97,7 +97,9 @@ def test_greedy_answers_are_compared_letter_by_letter(tokenizer: Tokenizer) -> N
 
 def test_greedy_shows_fewer_examples_where_they_do_not_fit(tokenizer: Tokenizer) -> None:
     base = Knows("base", tokenizer, {}, context=34)
-    found = held.greedy(base, Knows("tuned", tokenizer, KNOWN), [example("Shade?", "red")] * 9, both(*ROWS), 0.95, silent)
+    found = held.greedy(
+        base, Knows("tuned", tokenizer, KNOWN), [example("Shade?", "red")] * 9, both(*ROWS), 0.95, silent
+    )
     assert found is not None
     assert "after 1 solved example " in found.how
     assert all(text.count("Shade") == 1 for text in base.prompts)

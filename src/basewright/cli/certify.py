@@ -97,7 +97,7 @@ def command(
     prepared = prepare.prepare(files.read(data), tokenizer, room, options)
     tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
     trains = trained_tokens(folder, prepared, embeds)
-    made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested, trains)
+    made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested, trains=trains)
     if made.passed or not as_json:  # a failure is one JSON object, the error
         show.result(_text(prepared, made, room, sys.stdout.isatty()), _plain(prepared, made), as_json)
     for line in _hints(prepared, folder):

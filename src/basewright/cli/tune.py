@@ -357,7 +357,7 @@ def _certificate(
             "trains": trains,
         },
         Certificate,
-        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested, trains),
+        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested, trains=trains),
         parents=(base.id,),
     )
     record = made.record

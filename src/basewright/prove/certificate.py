@@ -101,6 +101,7 @@ def certify_data(
     data: Prepared,
     context: int,
     held: Prepared | None = None,
+    *,
     trains: Collection[int] = (),
 ) -> Certificate:
     """Likewise for what was made of a person's files. `folder` holds a model that has passed the airlock.
