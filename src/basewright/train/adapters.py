@@ -57,6 +57,7 @@ def put_on(model: Any, lora: LoraSettings, seed: int, head: Sequence[str] = ()) 
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         **VARIANTS[lora.variant],
     )
+    embeddings.unpad(model, lora.tokens)
     try:
         with warnings.catch_warnings():  # peft speaks of experts, on which no adapter sits
             warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)

@@ -24,11 +24,20 @@ def fresh(table_VD: torch.Tensor, tokens: Sequence[int], seed: int) -> torch.Ten
     return known_KD.mean(0) + SPREAD * known_KD.std(0) * noise_TD.to(known_KD)
 
 
+def unpad(model: Any, tokens: Sequence[int]) -> None:
+    """Let the row that pads be trained, if it is one of these: torch gives a table's `padding_idx` no gradient."""
+    read = model.get_input_embeddings()
+    if getattr(read, "padding_idx", None) in tokens:
+        read.padding_idx = None
+
+
 def begin(model: Any, tokens: Sequence[int], seed: int) -> None:
     """Set them in a model whose weights are all trained, in every table that it reads or writes tokens with."""
-    tables = {
-        id(one.weight): one.weight for one in (model.get_input_embeddings(), model.get_output_embeddings()) if one
-    }
-    for table in tables.values() if tokens else ():
-        with torch.no_grad():
-            table[list(tokens)] = fresh(table, tokens, seed).to(table)
+    if not tokens:
+        return
+    unpad(model, tokens)
+    read, written = model.get_input_embeddings(), model.get_output_embeddings()
+    tables = [read.weight] if written is None or written.weight is read.weight else [read.weight, written.weight]
+    with torch.no_grad():
+        for table_VD in tables:
+            table_VD[list(tokens)] = fresh(table_VD, tokens, seed).to(table_VD)
