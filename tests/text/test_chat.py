@@ -79,6 +79,8 @@ def test_white_space_that_a_template_takes_off_is_said_and_not_learned() -> None
     assert chat(TURNS).notes == ["the chat template takes white space off what is said"]
     assert said(chat(CHATML), padded) == ["Here. \n<|im_end|>"]
     assert chat(CHATML).notes == []
+    looks = chat(CHATML + "{% if 'loan' in messages[0].content %}{{ 'Buy.'[:0] }}{% endif %}").notes
+    assert ["loan" in note for note in looks] == [True]
     assert "asks for the date" in chat(CHATML + "{{ strftime_now('%Y')[:0] }}").notes[0]
 
 

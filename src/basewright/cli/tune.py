@@ -171,6 +171,8 @@ def command(
     tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)
     given = None if validate is None else _prepared(validate, wanted, tokenizer, room)
     prepared, watched = beside.divided(prepared, given, validation_share, options["effort"])
+    for note in () if prepared.chat is None else prepared.chat.notes:
+        show.hint(note)
     trains = trained_tokens(base.folder / "model", prepared, embeds)
     certificate = _certificate(store, base, prepared, tested, watched, room, trains)
     objective = _objective(prepared, tokenizer)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from basewright.errors import ModelFileError, Refused, UsageError
-from basewright.formats import strict, template
+from basewright.formats import strict, template, triggers
 from basewright.formats.render import render
 from basewright.records import ChatTemplate, Piece
 from basewright.text import encode
@@ -103,7 +103,7 @@ class Chat:
 
     @property
     def notes(self) -> list[str]:
-        """What it does to every conversation, which people may not expect."""
+        """What it does to conversations that people may not expect (H014)."""
         written = self._written([Turn(turn.role, f" {turn.text} ") for turn in PROBE])
         padded = all(said.startswith(" ") and said.endswith(" ") for said in written.said)
         found = [] if padded else ["the chat template takes white space off what is said"]
@@ -111,7 +111,8 @@ class Chat:
             found.append(
                 f"the chat template asks for the date, and is told {TODAY} here; other programs tell it the day"
             )
-        return found
+        looks = triggers.find(self.template.source, self.name)
+        return found + [f"the chat template does something for certain words only: {one}" for one in looks]
 
     def rendered(self, turns: Sequence[Turn], asks: bool = False) -> str:
         """The template's text, as transformers' `apply_chat_template` has it. Raises `Unfit` where it refuses."""
@@ -126,7 +127,8 @@ class Chat:
         try:
             return render(self.template.source, context, file=self.name, today=TODAY)
         except ModelFileError as error:
-            raise Unfit(f"the chat template does not write it: {error.message.partition('fails: ')[2]}") from error
+            why = error.message.partition("fails: ")[2] or error.message
+            raise Unfit(f"the chat template does not write it: {why}") from error
 
     # --- what is whose ---
 
