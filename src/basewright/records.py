@@ -426,12 +426,22 @@ class Item:
 
 
 @record
+class ChatTemplate:
+    """A model's own chat template (Jinja), and the texts of the tokens that it names, as `bos_token`."""
+
+    source: str
+    tokens: dict[str, str]
+
+
+@record
 class Layout:
     """How an item becomes text for a base model: `prompt` holds `{text}`, the target is `" " + label`."""
 
     prompt: str
     separator: str
     """Between shots of a few-shot prompt; also what ends an untuned answer."""
+    chat: ChatTemplate | None = None
+    """What writes a conversation; `prompt` is then what the user says in it."""
 
 
 @record
@@ -452,6 +462,8 @@ class Piece:
 
     text: str
     learned: bool
+    control: bool = False
+    """Whether it is one control token, written by a chat template; where there is any, all ends are written so."""
 
 
 @record
@@ -473,6 +485,8 @@ class Preference:
     prompt: str
     chosen: str
     rejected: str
+    written: tuple[tuple[Piece, ...], ...] = ()
+    """Both texts, chosen first, where a chat template writes them."""
 
 
 @record
@@ -483,6 +497,8 @@ class Rated:
     prompt: str
     completion: str
     desirable: bool
+    written: tuple[tuple[Piece, ...], ...] = ()
+    """The one text, where a chat template writes it."""
 
 
 @record
@@ -1156,6 +1172,8 @@ class LoraSettings:
     variant: LoraVariant = "lora"
     quantization: Literal["none", "nf4"] = "none"
     """Of the base's maps while the adapter is trained: what comes after holds the base as it is."""
+    tokens: tuple[int, ...] = ()
+    """Whose embeddings are trained too: control tokens of a chat template that never were."""
 
 
 @record

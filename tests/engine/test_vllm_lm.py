@@ -33,6 +33,7 @@ class SamplingParams:
     top_p: float = 1.0
     seed: int | None = None
     stop: list[str] | None = None
+    stop_token_ids: list[int] | None = None
     max_tokens: int | None = 16
     logprobs: int | None = None
     prompt_logprobs: int | None = None
@@ -74,7 +75,8 @@ class LLM:
         for token in draw.tokens(FAKE.tokenizer, FAKE._predict, ids, params.max_tokens, settings):
             made.append(token.id)
             text = FAKE.tokenizer.text(made)
-            if token.id == FAKE.tokenizer.eos_id or any(stop in text for stop in params.stop or ()):
+            ends = [FAKE.tokenizer.eos_id, *(params.stop_token_ids or ())]
+            if token.id in ends or any(stop in text for stop in params.stop or ()):
                 finish = "stop"
                 break
         rows = [_row([*ids, *made[:at]], number, params.logprobs or 0) for at, number in enumerate(made)]

@@ -78,10 +78,15 @@ def test_surprise_is_nats_of_what_is_learned(tokenizer: Tokenizer) -> None:
     assert (found.texts, found.size) == (8, sum(sum(row.mask) for row in rows))
 
 
+def both(*rows: Example) -> list[tuple[Example, Example]]:
+    """What the tuned model reads and what the base: the same, but for a chat template."""
+    return [(row, row) for row in rows]
+
+
 def test_greedy_answers_are_compared_letter_by_letter(tokenizer: Tokenizer) -> None:
     base, tuned = Knows("base", tokenizer, {"Colour 0?": "is 0"}), Knows("tuned", tokenizer, KNOWN)
     long = example("Tell all.", "it goes on and on " * 20)
-    found = held.greedy(base, tuned, [example("Shade?", "red")] * 3, [*ROWS, long], 0.95, silent)
+    found = held.greedy(base, tuned, [example("Shade?", "red")] * 3, both(*ROWS, long), 0.95, silent)
     assert found is not None
     assert (found.before.value, found.after.value, found.gain.difference.n) == (1 / 8, 6 / 8, 8)
     assert (found.gain.only_first, found.gain.only_second) == (5, 0)
@@ -92,11 +97,13 @@ def test_greedy_answers_are_compared_letter_by_letter(tokenizer: Tokenizer) -> N
 
 def test_greedy_shows_fewer_examples_where_they_do_not_fit(tokenizer: Tokenizer) -> None:
     base = Knows("base", tokenizer, {}, context=34)
-    found = held.greedy(base, Knows("tuned", tokenizer, KNOWN), [example("Shade?", "red")] * 9, ROWS, 0.95, silent)
+    found = held.greedy(
+        base, Knows("tuned", tokenizer, KNOWN), [example("Shade?", "red")] * 9, both(*ROWS), 0.95, silent
+    )
     assert found is not None
     assert "after 1 solved example " in found.how
     assert all(text.count("Shade") == 1 for text in base.prompts)
-    assert held.greedy(base, base, [], [example("Tell", "much " * 60)], 0.95, silent) is None
+    assert held.greedy(base, base, [], both(example("Tell", "much " * 60)), 0.95, silent) is None
 
 
 def test_labels_are_few_shot_before_and_bare_after(tokenizer: Tokenizer) -> None:

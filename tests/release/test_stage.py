@@ -148,7 +148,7 @@ def test_h020_files_converted_from_another_adapter_are_refused(tmp_path: Path) -
 def test_what_serving_needs_is_in_one_file(tmp_path: Path) -> None:
     making.walk(tmp_path / "made").stage(tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "basewright.json").read_text())
-    assert facts["layout"] == {"prompt": "Clause: {text}\nKind:", "separator": "\n\n"}
+    assert facts["layout"] == {"prompt": "Clause: {text}\nKind:", "separator": "\n\n", "chat": None}
     assert facts["stop"] == {"ids": [0], "texts": ["\n\n"]}
     assert facts["max_tokens"] == len(" liability") + 1
     assert (facts["bos"], facts["context"], facts["labels"]) == (False, 1024, list(making.LABELS))

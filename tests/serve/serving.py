@@ -18,6 +18,7 @@ from basewright.engine.lm import LM, Piece, Sampling
 from basewright.serve import run
 from basewright.serve.app import make_app
 from basewright.serve.edge import Edge
+from basewright.text.chat import Chat
 
 NAME = "fake"
 
@@ -69,9 +70,15 @@ class Running:
 
 
 @contextmanager
-def running(lm: LM, key: str | None = None, host: str = "127.0.0.1", places: int | None = None) -> Iterator[Running]:
+def running(
+    lm: LM,
+    key: str | None = None,
+    host: str = "127.0.0.1",
+    places: int | None = None,
+    chat: Chat | None = None,
+) -> Iterator[Running]:
     with run.bind(host, 0, key) as listener:
-        server = run.make_server(lm, NAME, host, listener, key)
+        server = run.make_server(lm, NAME, host, listener, key, chat)
         if places is not None:
             edge = server.config.app
             assert isinstance(edge, Edge)

@@ -58,3 +58,13 @@ def test_an_average_of_weights_is_counted(card: ModelCard, tmp_path: Path) -> No
     _, plain = planned.planned(card, derive(), 200, room)
     _, averaged = planned.planned(card, derive(ema=0.99), 200, room)
     assert averaged.memory.total - plain.memory.total == 4 * card.parameters
+
+
+def test_tables_with_trained_rows_are_counted(card: ModelCard, tmp_path: Path) -> None:
+    room, given = machine(2**40, tmp_path), effort.Given()
+    lora = effort.derive("lora", "standard", LENGTHS, width=64, stored="float32", maps=("q_proj",), given=given)
+    assert lora.lora is not None
+    more = replace(lora, lora=replace(lora.lora, tokens=(1, 2)))
+    _, plain = planned.planned(card, lora, 200, room)
+    _, trained = planned.planned(card, more, 200, room)
+    assert trained.memory.total - plain.memory.total == 3 * 4 * 256 * card.config["vocab_size"]

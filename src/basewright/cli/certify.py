@@ -13,6 +13,8 @@ from basewright.cli import beside, show
 if TYPE_CHECKING:
     from basewright.data.prepare import Long, Prepared
     from basewright.records import Certificate, DataShape
+    from basewright.text.chat import Chat
+    from basewright.text.tokenizer import Tokenizer
 
 SHAPES = ("text", "prompt-completion", "messages", "sharegpt", "alpaca", "text-label", "preference", "kto")
 CONVERSATIONS = ("messages", "sharegpt", "alpaca")
@@ -35,6 +37,10 @@ LABELS = 12
     help="Rows beyond --context: refuse, cut the middle of what is asked, or split plain text into windows.",
 )
 @click.option("--head", is_flag=True, help="Rows are read by a classification head, and their labels not written.")
+@click.option("--chat-template", "chat", is_flag=True, help="Rows are written by MODEL's own chat template.")
+@click.option(
+    "--train-embeddings", "embeds", is_flag=True, help="Of control tokens that were never trained, as tune then does."
+)
 @click.option("--context", type=click.IntRange(8), help="Tokens of a row at most; the model's own if left out.")
 @click.option("--keep-near", is_flag=True, help="Keep rows that are nearly equal to an earlier one.")
 @show.runs_option
@@ -48,6 +54,8 @@ def command(
     layout: str | None,
     long: Long,
     head: bool,
+    chat: bool,
+    embeds: bool,
     context: int | None,
     keep_near: bool,
     runs: Path,
@@ -61,6 +69,7 @@ def command(
     \b
     basewright certify foundling-prose rows.jsonl
     basewright certify foundling-prose train.csv --test test.csv --column label=category
+    basewright certify ./a-chat-model talks.jsonl --chat-template
     """
     from basewright.catalog import architectures
     from basewright.catalog import config as configs
@@ -84,10 +93,12 @@ def command(
         long=long,
         keep_near=keep_near,
         pools=architectures.pools(config, head),
+        chat=opened_chat(folder, tokenizer, folder.absolute().name) if chat else None,
     )
     prepared = prepare.prepare(files.read(data), tokenizer, room, options)
     tested = prepare.prepare(files.read(held), tokenizer, room, options) if held else None
-    made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested)
+    trains = trained_tokens(folder, prepared, embeds)
+    made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested, trains=trains)
     if made.passed or not as_json:  # a failure is one JSON object, the error
         plan, fix = beside.foreseen(folder, objectives.taught(prepared, tokenizer), runs)
         needed = f"To tune on them, as `tune` does by itself: {beside.needed(plan)}" + (fix and f", too much: {fix}")
@@ -109,6 +120,36 @@ def _room(asked: int | None, config: dict[str, Any]) -> int:
     return asked or own or 0
 
 
+def opened_chat(folder: Path, tokenizer: Tokenizer, name: str) -> Chat:
+    """The chat template of a model, which a person asked for. Raises `UsageError` for none, `Refused` for one that no
+    row can be learned in."""
+    from basewright.text import chat
+
+    return chat.open_chat(chat.read(folder), tokenizer, name)
+
+
+def trained_tokens(folder: Path, data: Prepared, asked: bool) -> tuple[int, ...]:
+    """The tokens whose embeddings are trained beside the rest: the chat template's that never were. Says so.
+
+    Raises `UsageError` where they are asked for without a chat template.
+    """
+    from basewright.errors import UsageError
+    from basewright.prove import certificate
+
+    if not asked:
+        return ()
+    if data.chat is None:
+        raise UsageError("--train-embeddings is for the tokens of a chat template", fix="add --chat-template")
+    found = tuple(sorted(certificate.untrained(folder) & set(data.control_ids)))
+    names = ", ".join(data.chat.tokenizer.pieces(found))
+    show.hint(
+        f"Embedding {names}: {'it was' if len(found) == 1 else 'they were'} never trained, and will be"
+        if found
+        else "Embedding every token of the chat template was trained, so none is trained again"
+    )
+    return found
+
+
 def columns_of(given: tuple[str, ...]) -> dict[str, str]:
     """--column FIELD=COLUMN as a table."""
     from basewright.errors import UsageError
@@ -125,7 +166,7 @@ def _plain(data: Prepared, made: Certificate) -> dict[str, Any]:
             "name": data.name,
             "form": data.form,
             "shape": data.shape,
-            "layout": data.layout,
+            "layout": data.layout if data.chat is None else data.chat.shown(),
             "ledger": data.ledger,
             "hints": data.hints,
         },
@@ -182,10 +223,15 @@ def _hints(data: Prepared, folder: Path) -> list[str]:
         lines.append(f"not read: {', '.join(data.ignored[:5])}")
     if data.unused:
         lines.append(f"columns that are not used: {', '.join(data.unused[:12])}")
-    if data.shape in CONVERSATIONS:
+    if data.chat is not None:
+        lines += data.chat.notes
+    elif data.shape in CONVERSATIONS:
         found = nature.read(folder)
         if found.untrained:
             lines.append(f"the chat template is not used: {', '.join(found.untrained[:4])} in it were never trained")
         elif found.template:
-            lines.append("the chat template is not used: conversations are written as 'User: …' and 'Assistant: …'")
+            lines.append(
+                "the chat template is not used: conversations are written as 'User: …' and 'Assistant: …'; "
+                "--chat-template uses it"
+            )
     return lines

@@ -65,7 +65,8 @@ def command(
     basewright complete tuned-0123456789abcdef --text "it broke at once"
     """
     from basewright.engine.lm import Sampling
-    from basewright.serve.artifact import find, layout, open_artifact
+    from basewright.serve.artifact import chat, find, layout, open_artifact
+    from basewright.text.layout import Turn
 
     store = show.open_store(runs)
     folder = find(what, store)
@@ -77,10 +78,15 @@ def command(
     sampling = Sampling(max_tokens, temperature, top_p, seed, tuple(_lines(stop) for stop in stops), logprobs or 0)
     if "" in sampling.stops:
         raise UsageError("--stop is empty", fix="give the text that ends the answer, or leave --stop out")
-    _hint_layout(learned, text)
     lm, name, _ = open_artifact(folder, store=store)
+    template = chat(lm, learned)
+    ids: list[int] | None = None
+    if template is None or asked is None:
+        _hint_layout(learned, text)
+    else:
+        ids, text = template.ids([Turn("user", text)]), template.shown(text)
     pieces: list[Piece] = []
-    for piece in lm.generate(text, sampling):
+    for piece in lm.generate(text if ids is None else ids, sampling):
         pieces.append(piece)
         if not as_json:
             show.piece(piece.text)
@@ -133,6 +139,9 @@ def _few_shot(path: Path, layout: Layout, text: str) -> str:
 def _hint_layout(layout: Layout | None, prompt: str) -> None:
     """A tuned model answers in its layout only; whoever asks in another is told, and asked what they asked."""
     if layout is None:
+        return
+    if layout.chat is not None:
+        show.hint("This model was tuned with its chat template: --text asks it so; this prompt is taken as it is.")
         return
     head, _, tail = layout.prompt.partition("{text}")
     if not (prompt.startswith(head) and prompt.endswith(tail)):

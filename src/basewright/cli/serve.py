@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,24 +31,26 @@ def command(what: str, host: str, port: int, engine: Engine, runs: Path, as_json
     basewright serve contract-clauses
     """
     from basewright.serve import run
-    from basewright.serve.artifact import find, layout, open_artifact
+    from basewright.serve.artifact import chat, find, layout, open_artifact
 
     store = show.open_store(runs)
     folder = find(what, store)
     lm, name, _ = open_artifact(folder, engine, store=store)
     tuned = layout(folder)
+    template = chat(lm, tuned)
     prompt = tuned.prompt.replace("{text}", "…") if tuned else "Once upon a time"
 
     def ready(url: str) -> None:
         if as_json:
             show.result("", {"url": f"{url}/v1", "model": name, "engine": lm.engine, "context": lm.context}, as_json)
         show.hint(f"{name} answers on {url}/v1  ({lm.engine}, {lm.precision}, context {lm.context}; Ctrl-C ends it)")
-        show.hint(f"\nTry       {_curl(url, name, prompt)}")
+        show.hint(f"\nTry       {_curl(url, name, prompt, template is not None)}")
 
-    run.start(lm, name, host, port, ready)
+    run.start(lm, name, host, port, ready, template)
 
 
-def _curl(url: str, name: str, prompt: str) -> str:
-    body = json.dumps({"model": name, "prompt": prompt, "max_tokens": 16, "temperature": 0}, ensure_ascii=False)
+def _curl(url: str, name: str, prompt: str, chats: bool) -> str:
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]} if chats else {"prompt": prompt}
+    body = json.dumps({"model": name, **asked, "max_tokens": 16, "temperature": 0}, ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
-    return f"curl {url}/v1/completions -H 'Content-Type: application/json' -d '{quoted}'"
+    return f"curl {url}/v1/{'chat/' if chats else ''}completions -H 'Content-Type: application/json' -d '{quoted}'"

@@ -22,7 +22,7 @@ def together(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**options: Any) -> None:
-        if not _several():
+        if not several():
             return command(**options)
         from basewright.train import ranks
 
@@ -34,7 +34,7 @@ def together(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_store(runs: Path) -> Store:
     """The store at `runs`, shared where there are several processes."""
-    if not _several():
+    if not several():
         return show.open_store(runs)
     from basewright.train import ranks
 
@@ -43,19 +43,19 @@ def open_store(runs: Path) -> Store:
 
 def first() -> bool:
     """Whether this process is the one that writes; alone it is."""
-    return not _several() or os.environ["RANK"] == "0"
+    return not several() or os.environ["RANK"] == "0"
 
 
 def any_of(flag: bool) -> bool:
     """Whether one of the processes says so: what is seen of a machine differs, and all have to do the same."""
-    if not _several():
+    if not several():
         return flag
     from basewright.train import ranks
 
     return ranks.team().any(flag)
 
 
-def _several() -> bool:
+def several() -> bool:
     """By torchrun's variables; loads no library."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 

@@ -76,6 +76,15 @@ POSITIVE = click.IntRange(1)
 @click.option(
     "--head", is_flag=True, help="Give labels by a classification head, as an encoder always does, and not in words."
 )
+@click.option(
+    "--chat-template", "chat", is_flag=True, help="Rows are written by MODEL's own chat template, as in certify."
+)
+@click.option(
+    "--train-embeddings",
+    "embeds",
+    is_flag=True,
+    help="Also train the embeddings of the chat template's tokens that never were.",
+)
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="What a field is called in DATA.")
 @click.option("--layout", help="How a row becomes text: 'Clause: {text}\\nKind:', or with {prompt}; \\n is a new line.")
 @click.option(
@@ -109,6 +118,8 @@ def command(
     model: str,
     data: Path,
     head: bool,
+    chat: bool,
+    embeds: bool,
     columns: tuple[str, ...],
     layout: str | None,
     long: Long,
@@ -139,7 +150,7 @@ def command(
     from basewright import tuned
     from basewright.catalog import architectures
     from basewright.cli import after
-    from basewright.cli.certify import columns_of
+    from basewright.cli.certify import columns_of, opened_chat, trained_tokens
     from basewright.data import prepare
     from basewright.text.tokenizer import open_tokenizer
     from basewright.train import objectives
@@ -155,22 +166,27 @@ def command(
         layout=layout and layout.replace("\\n", "\n"),
         long=long,
         pools=architectures.pools(base.record.card.config, head),
+        chat=opened_chat(base.folder / "model", tokenizer, base.record.card.id) if chat else None,
     )
     prepared = _prepared(data, wanted, tokenizer, room)
     tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)
     given = None if validate is None else _prepared(validate, wanted, tokenizer, room)
     prepared, watched = beside.divided(prepared, given, validation_share, options["effort"])
-    certificate = _certificate(store, base, prepared, tested, watched, room)
+    for note in () if prepared.chat is None else prepared.chat.notes:
+        show.hint(note)
+    trains = trained_tokens(base.folder / "model", prepared, embeds)
+    certificate = _certificate(store, base, prepared, tested, watched, room, trains)
     objective = objectives.taught(prepared, tokenizer)
     watch = None if watched is None else objectives.taught(watched, tokenizer, prepared.head(tokenizer))
     derived = _derived(base, objective, () if watch is None else watch.lengths, **options)
+    derived = _embedding(derived, trains, tokenizer)
     tried = sweeping.tried(derived, options["rank"], options["learning_rate"]) if sweep else []
     derived, plan = _planned(base, objective, watch, derived, tried, store)
     general = beside.general(derived.train, prepared, options["replay"], replay_text, tokenizer, room)
     say = show.hint if as_json else click.echo
     say(_table(derived))
     show.hint(beside.planned(plan, certificate.record, general))
-    about = (store, base, certificate, objective, Beside(watch, general), _layout(prepared))
+    about = (store, base, certificate, objective, Beside(watch, general), _layout(prepared), trains)
 
     def train(settings: Derived) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
         return _tuned(*about, settings, options["continued"])
@@ -229,8 +245,9 @@ def _layout(prepared: Prepared) -> Layout:
     from basewright.records import Layout
     from basewright.text import layout as layouts
 
-    turns = prepared.rows[0].turns if prepared.rows else ()
-    return Layout(prompt=layouts.asking(turns, prepared.layout), separator="\n\n")
+    turns = prepared.rows[0].turns if prepared.rows and prepared.chat is None else ()
+    template = None if prepared.chat is None else prepared.chat.template
+    return Layout(prompt=layouts.asking(turns, prepared.layout), separator="\n\n", chat=template)
 
 
 def _planned(
@@ -284,6 +301,22 @@ def _derived(
     )
 
 
+def _embedding(derived: Derived, tokens: tuple[int, ...], tokenizer: Tokenizer) -> Derived:
+    """With the tokens whose embeddings are trained too. Raises `Refused` for an adapter over several processes."""
+    from basewright.errors import Refused
+    from basewright.train.effort import Value
+
+    if not tokens:
+        return derived
+    if derived.lora is not None and together.several():
+        raise Refused(
+            "an adapter with embeddings is not divided among processes", fix="run it without torchrun, or --method full"
+        )
+    value = Value(name="embeddings", value=", ".join(tokenizer.pieces(tokens)), why="never trained; you asked for it")
+    lora = None if derived.lora is None else replace(derived.lora, tokens=tokens)
+    return replace(derived, lora=lora, values=(*derived.values, value))
+
+
 def _adapter_folder(path: Path) -> Path:
     """An adapter's own folder, or a result or release that holds one."""
     return path / "adapter" if (path / "adapter").is_dir() else path
@@ -296,6 +329,7 @@ def _certificate(
     tested: Prepared | None,
     watched: Prepared | None,
     room: int,
+    trains: tuple[int, ...],
 ) -> Made[Certificate]:
     """Raises `Refused` where a check failed, or rows to be tested on are validated on."""
     from basewright.data import near
@@ -312,9 +346,13 @@ def _certificate(
     card = base.record.card
     made, _ = store.make(
         "certificate",
-        {"data": digest([prepared.taught, prepared.ledger, room]), "test": digest(tested.taught) if tested else None},
+        {
+            "data": digest([prepared.taught, prepared.ledger, room]),
+            "test": digest(tested.taught) if tested else None,
+            "trains": trains,
+        },
         Certificate,
-        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested),
+        lambda _: certificate.certify_data(base.folder / "model", card.id, prepared, room, tested, trains=trains),
         parents=(base.id,),
     )
     record = made.record
@@ -333,6 +371,7 @@ def _tuned(
     objective: Objective,
     more: Beside,
     layout: Layout,
+    trains: tuple[int, ...],
     derived: Derived,
     continued: Path | None,
 ) -> tuple[Made[Adapter] | Made[Checkpoint], bool]:
@@ -345,13 +384,14 @@ def _tuned(
     inputs: dict[str, Any] = {"rows": certificate.record.data_hash, "lora": lora, "beside": more.identity}
     inputs["train"] = replace(settings, recompute=False)  # which changes no bit
     parents = (base.id, certificate.id)
+    inputs |= {"layout": layout, "embeddings": trains} if layout.chat is not None else {}
     with show.progress("tune") as progress:
         if lora is None:
             return store.make(
                 "checkpoint",
                 inputs,
                 Checkpoint,
-                lambda work: tune.full(*about, settings, work, progress, beside=more),
+                lambda work: tune.full(*about, settings, work, progress, beside=more, tokens=trains),
                 parents=parents,
             )
         start = None if continued is None else _adapter_folder(continued)

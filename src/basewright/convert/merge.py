@@ -18,16 +18,17 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import GenerationConfig
 
 from basewright import signals, store
 from basewright.convert.weights import Stored
+from basewright.engine import ends
 from basewright.errors import ModelFileError, Refused
-from basewright.records import record
-from basewright.text.tokenizer import Tokenizer, open_tokenizer
+from basewright.records import Layout, record
+from basewright.text.tokenizer import open_tokenizer
 
 _FIX = "build again, so that the adapter is trained for this base"
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?:(?P<half>[AB])\.weight|magnitude_vector)")
+_TOKENS = re.compile(r"base_model\.model\.(?P<module>.+)\.token_adapter\.trainable_tokens_delta")
 _MAGNITUDE = "m"
 _UNDERSTOOD = {
     "fan_in_fan_out",
@@ -46,6 +47,7 @@ _UNDERSTOOD = {
     "revision",
     "target_modules",
     "task_type",
+    "trainable_token_indices",
     "use_dora",
     "use_rslora",
 }
@@ -74,6 +76,8 @@ class _Settings:
     """Whether the base stores its maps inputs first, as GPT-2 does (`fan_in_fan_out`)."""
     directed: bool
     """Whether magnitudes are learned apart (DoRA)."""
+    tokens: dict[str, list[int]]
+    """Ids whose rows in a table, by its module's name, are learned whole."""
 
 
 @record
@@ -86,29 +90,33 @@ class _Pair:
     """m: (outputs, 1), which scales each output; of a base with its inputs first, (1, outputs)."""
 
 
-def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = ()) -> None:
+def merge(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...] = (), layout: Layout | None = None) -> None:
     """Write the merged model to `out`: weights in the files and the precision of the base, tokenizer, config,
-    generation config with `stop_ids` beside EOS.
+    generation config with `stop_ids` beside EOS, the chat template of `layout` if it has one.
 
     Raises `Refused` when the adapter does not fit the base, `ModelFileError` when a file cannot be read.
     """
     weights = Stored(base)
     settings = _settings(adapter)
-    pairs = _pairs(adapter, settings)
+    pairs, rows = _pairs(adapter, settings), _rows(adapter, settings)
     _check_fit(pairs, weights)
+    _check_rows(rows, settings, weights)
     store.reserve(out.parent, sum(path.stat().st_size for path in set(weights.where.values())))
     out.mkdir(parents=True)
     for path in sorted(set(weights.where.values())):
         names = [name for name, where in weights.where.items() if where == path]
         save_file(
-            {name: _merged(weights, name, pairs.get(name), settings) for name in names},
+            {
+                name: _embedded(_merged(weights, name, pairs.get(name), settings), name, rows, settings)
+                for name in names
+            },
             out / path.name,
             {"format": "pt"},
         )
     for name in _COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, out / name)
-    _write_generation(open_tokenizer(base), stop_ids, out)
+    ends.write(open_tokenizer(base), layout, stop_ids, out)
 
 
 def _merged(weights: Stored, name: str, pair: _Pair | None, settings: _Settings) -> torch.Tensor:
@@ -126,6 +134,14 @@ def _merged(weights: Stored, name: str, pair: _Pair | None, settings: _Settings)
     return merged.to(stored.dtype)
 
 
+def _embedded(table: torch.Tensor, name: str, rows: Mapping[str, torch.Tensor], settings: _Settings) -> torch.Tensor:
+    """A table with the rows that were learned whole."""
+    if name in rows:
+        table = table.clone()
+        table[settings.tokens[name.removesuffix(".weight")]] = rows[name].to(table.dtype)
+    return table
+
+
 # --- the adapter ----------------------------------------------------------------------------------
 
 
@@ -135,12 +151,31 @@ def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name in weights.where:
         found = _PART.fullmatch(name)
+        if _TOKENS.fullmatch(name):
+            continue
         if found is None:
             raise Refused(f"the adapter has a tensor that is no half of a LoRA pair: {name}", fix=_FIX)
         parts.setdefault(found["module"], {})[found["half"] or _MAGNITUDE] = weights.read(name)
     pairs = {f"{module}.weight": _learned(module, part, settings) for module, part in parts.items()}
     _check_targets(pairs, settings)
     return pairs
+
+
+def _rows(folder: Path, settings: _Settings) -> dict[str, torch.Tensor]:
+    """Rows (T, D) that were learned whole, by the name of their table in the base."""
+    weights = Stored(folder)
+    found = {match["module"]: name for name in weights.where if (match := _TOKENS.fullmatch(name))}
+    if found.keys() != settings.tokens.keys():
+        raise Refused("the adapter holds rows of other embedding tables than it says", fix=_FIX)
+    return {f"{module}.weight": weights.read(name) for module, name in found.items()}
+
+
+def _check_rows(rows: Mapping[str, torch.Tensor], settings: _Settings, weights: Stored) -> None:
+    for name, learned in rows.items():
+        ids = settings.tokens[name.removesuffix(".weight")]
+        shape = weights.shape(name) if name in weights.where else (0, 0)
+        if learned.shape != (len(ids), shape[1]) or max(ids) >= shape[0]:
+            raise Refused(f"the adapter's rows of {name} are {tuple(learned.shape)}, the table is {shape}", fix=_FIX)
 
 
 def _learned(module: str, part: Mapping[str, torch.Tensor], settings: _Settings) -> _Pair:
@@ -183,6 +218,7 @@ def _settings(folder: Path) -> _Settings:
             targets=tuple(targets) if isinstance(targets, list) else (),  # else a pattern, which names none
             turned=turned,
             directed=config.get("use_dora") is True,
+            tokens=dict(config.get("trainable_token_indices") or {}),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"the adapter's adapter_config.json cannot be read: {error}", fix=_FIX) from error
@@ -224,16 +260,3 @@ def _check_layers(pairs: Mapping[str, _Pair], weights: Stored) -> None:
 
 def _kind(name: str) -> str:
     return re.sub(r"\.\d+\.", ".N.", name)
-
-
-# --- the rest of the folder -----------------------------------------------------------------------
-
-
-def _write_generation(tokenizer: Tokenizer, stop_ids: tuple[int, ...], out: Path) -> None:
-    ends = list(dict.fromkeys([tokenizer.eos_id, *stop_ids]))
-    config = GenerationConfig(
-        bos_token_id=tokenizer.bos_id,
-        eos_token_id=ends if len(ends) > 1 else ends[0],
-        pad_token_id=tokenizer.pad_id,
-    )
-    config.save_pretrained(out)

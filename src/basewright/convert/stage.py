@@ -41,7 +41,7 @@ def convert(
     steps = len(formats) + 1
     progress("models converted", 0, steps)
     model = work.out / "model"
-    merge(base.folder / "model", adapter.folder / "adapter", model, adapter.record.stop_ids)
+    merge(base.folder / "model", adapter.folder / "adapter", model, adapter.record.stop_ids, adapter.record.layout)
     made = open_lm(model, "merged")
     checks = parity.merged(open_tuned(base.folder / "model", adapter.folder / "adapter", "tuned"), made, texts)
     require(checks, _FIX)

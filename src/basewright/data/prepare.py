@@ -30,6 +30,7 @@ from basewright.records import (
 )
 from basewright.text import encode
 from basewright.text import layout as layouts
+from basewright.text.chat import Chat, Unfit
 from basewright.text.encode import Encoded
 from basewright.text.layout import LEARNED, Turn
 from basewright.text.tokenizer import Tokenizer
@@ -55,6 +56,8 @@ class Options:
     keep_near: bool = False
     pools: Pools | None = None
     """Which token a classification head reads; None: what is learned is written."""
+    chat: Chat | None = None
+    """What writes conversations; None: the plain layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Prepared:
     """Files of the source that hold no rows."""
     pools: Pools | None = None
     """Which token a classification head reads; None: what is learned is written."""
+    chat: Chat | None = None
+    """What wrote conversations; None: the plain layout."""
 
     @property
     def classified(self) -> tuple[Classified, ...]:
@@ -86,6 +91,23 @@ class Prepared:
         if self.pools is None:
             return None
         return Head(labels=tuple(self.labels), pad_id=encode.padding(tokenizer), pools=self.pools)
+
+    @property
+    def control_ids(self) -> tuple[int, ...]:
+        """The control tokens that the chat template writes in these rows; none without one."""
+        if self.chat is None:
+            return ()
+        written = (piece for one in self.taught for example in examples(one) for piece in example.pieces)
+        texts = {piece.text for piece in written if piece.control}
+        return tuple(sorted(encode.control_id(self.chat.tokenizer, text) for text in texts))
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The control tokens that end an answer in these rows; none in the plain layout, whose end is EOS."""
+        if self.chat is None:
+            return ()
+        last = {examples(one)[0].pieces[-1].text for one in self.taught}
+        return tuple(sorted(encode.control_id(self.chat.tokenizer, text) for text in last))
 
     @property
     def labels(self) -> dict[str, int]:
@@ -110,7 +132,10 @@ def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options
             f"a classification head learns labels, and the rows of {source.name} are {shapes.WORDS[shape]}",
             fix="leave --head out, or name the columns: --column text=COLUMN --column label=COLUMN",
         )
-    pattern = "{text}" if options.pools and options.layout is None else _pattern(shape, options.layout)
+    if options.chat and (options.pools or shape == "text"):
+        what = "a classification head reads" if options.pools else "plain text has"
+        raise UsageError(f"{what} no turns that a chat template could write", fix="leave --chat-template out")
+    pattern = _pattern(shape, options)
     if options.long == "split" and shape != "text":
         raise UsageError(
             f"--long split is for plain text, and these rows are {shape}", fix="--long cut, or shorter rows"
@@ -120,9 +145,11 @@ def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options
     if options.keep_near:
         unique, alike = _in_order(read, unique, alike), []
     fitted = [_fit(row, pattern, tokenizer, context, options) for row in unique]
+    unfit = [one.refusal for one in fitted if one.refusal and not one.long]
+    refused = [*refused, *unfit]
     fates = [
         *(_fate(name, [one for one in fitted if one.what == name]) for name in ("used", "cut", "split")),
-        *_refusals([*refused, *(one.refusal for one in fitted if one.refusal)]),
+        *_refusals([*refused, *(one.refusal for one in fitted if one.refusal and one.long)]),
         _twins("duplicate", "the same as an earlier row", equal),
         _twins(
             "near-duplicate",
@@ -139,12 +166,13 @@ def prepare(source: Source, tokenizer: Tokenizer, context: int, options: Options
         taught=tuple(taught for taught, _ in pairs),
         rows=tuple(row for _, row in pairs),
         refused=tuple(refused),
-        too_long=tuple(one.refusal for one in fitted if one.refusal),
+        too_long=tuple(one.refusal for one in fitted if one.refusal and one.long),
         ledger=RowLedger(read=len(source.rows), fates=tuple(fate for fate in fates if fate.rows)),
         hints=hints(unique),
         unused=shapes.unused(raws, shape),
         ignored=source.ignored,
         pools=options.pools,
+        chat=options.chat,
     )
 
 
@@ -154,6 +182,8 @@ def examples(taught: Taught) -> tuple[Example, ...]:
         return (taught,)
     if isinstance(taught, Classified):
         raise TypeError("a classified text is no example to write")
+    if taught.written:
+        return tuple(map(layouts.example, taught.written))
     answers = (taught.chosen, taught.rejected) if isinstance(taught, Preference) else (taught.completion,)
     asked = Piece(text=taught.prompt, learned=False)
     return tuple(layouts.example((asked, Piece(text=answer, learned=True))) for answer in answers)
@@ -163,6 +193,15 @@ def wanted(data: Prepared) -> list[Example]:
     """What is to be written: each text, the better of two answers, an answer that is wanted."""
     kept = (one for one in data.taught if not isinstance(one, Rated) or one.desirable)
     return [examples(one)[0] for one in kept]
+
+
+def plainly(data: Prepared) -> list[Example]:
+    """The same in the plain layout, as a base model is asked, whatever wrote the rows."""
+    if data.chat is None:
+        return wanted(data)
+    pattern = PATTERNS.get(data.shape, "{prompt}") if data.layout in ("{text}", "{prompt}") else data.layout
+    rows = (row for row in data.rows if row.desirable is not False)
+    return [layouts.example(layouts.plain(row.turns, pattern)) for row in rows]
 
 
 def encoded(taught: Sequence[Taught], tokenizer: Tokenizer) -> list[Encoded]:
@@ -179,15 +218,22 @@ class _Fitted:
     what: RowFate
     taught: tuple[Taught, ...] = ()
     refusal: Refusal | None = None
+    long: bool = True
+    """Whether it is refused for its length, and not because a chat template does not write it."""
 
 
 def _fit(row: Row, pattern: str, tokenizer: Tokenizer, context: int, options: Options) -> _Fitted:
     long = options.long
 
     def teach(one: Row) -> Taught:
+        if options.chat:
+            return _spoken(one, pattern, options.chat)
         return _classified(one, pattern) if options.pools else _taught(one, pattern)
 
-    taught = teach(row)
+    try:
+        taught = teach(row)
+    except Unfit as fault:
+        return _Fitted(row, "refused", refusal=Refusal(row.where, str(fault), shapes.start(row.content)), long=False)
     length = _length(taught, tokenizer, options.pools)
     if length <= context:
         return _Fitted(row, "used", (taught,))
@@ -227,6 +273,31 @@ def _taught(row: Row, pattern: str) -> Taught:
         return Rated(id=_id(asked, answer, wanted), prompt=asked, completion=answer, desirable=wanted)
     rejected = layouts.spaced(asked, row.rejected)
     return Preference(id=_id(asked, answer, rejected), prompt=asked, chosen=answer, rejected=rejected)
+
+
+def conversations(row: Row, pattern: str) -> tuple[tuple[Turn, ...], ...]:
+    """What a chat template is given of a row: one conversation, or of a preference two, chosen first."""
+    turns = layouts.spoken(row.turns, pattern)
+    if row.rejected is None:
+        return (turns,)
+    return turns, (*turns[:-1], Turn("assistant", row.rejected))
+
+
+def _spoken(row: Row, pattern: str, chat: Chat) -> Taught:
+    """As the chat template writes it. Of preferences and rated answers only the last answer counts. Raises `Unfit`."""
+    told = conversations(row, pattern)
+    if row.rejected is None and row.desirable is None:
+        return layouts.example(chat.conversation(told[0]))
+    written = [chat.conversation(turns, last=True) for turns in told]
+    asked = "".join(piece.text for piece in written[0] if not piece.learned)
+    answers = ["".join(piece.text for piece in one[:-1] if piece.learned) for one in written]
+    if row.rejected is None:
+        wanted = bool(row.desirable)
+        number = _id(asked, answers[0], wanted)
+        return Rated(id=number, prompt=asked, completion=answers[0], desirable=wanted, written=tuple(written))
+    chosen, rejected = answers
+    number = _id(asked, chosen, rejected)
+    return Preference(id=number, prompt=asked, chosen=chosen, rejected=rejected, written=tuple(written))
 
 
 def _id(*content: str | bool) -> str:
@@ -284,9 +355,11 @@ def _reach(text: str, room: int, tokenizer: Tokenizer) -> int:
 # --- ledger ---------------------------------------------------------------------------------------
 
 
-def _pattern(shape: DataShape, layout: str | None) -> str:
+def _pattern(shape: DataShape, options: Options) -> str:
+    layout = options.layout
     if layout is None:
-        return PATTERNS.get(shape, "{prompt}")
+        bare = "{text}" if shape == "text-label" else "{prompt}"
+        return bare if options.pools or options.chat else PATTERNS.get(shape, bare)
     if shape not in PATTERNS:
         raise UsageError(f"rows of the shape {shape} have a layout of their own", fix="leave --layout out")
     return layouts.check_pattern(layout, "text" if shape == "text-label" else "prompt")

@@ -30,7 +30,7 @@ class _Row:
 
     def ended(self, tokenizer: Tokenizer) -> bool:
         """Whether no further token can be shown."""
-        if len(self.tokens) >= self.room or (self.tokens and self.tokens[-1].id == tokenizer.eos_id):
+        if len(self.tokens) >= self.room or (self.tokens and tokenizer.ends(self.tokens[-1].id)):
             return True
         if not self.sampling.stops:
             return False

@@ -19,7 +19,7 @@ Predict = Callable[[list[int]], NDArray[Any]]
 def tokens(
     tokenizer: Tokenizer, predict: Predict, prompt: Sequence[int], room: int, sampling: Sampling
 ) -> Iterator[Token]:
-    """At most `room` tokens after `prompt`, ending with EOS when it is drawn."""
+    """At most `room` tokens after `prompt`, ending with EOS, or another end, when it is drawn."""
     generator = np.random.default_rng(sampling.seed % 2**64)
     ids = list(prompt)
     for _ in range(room):
@@ -32,7 +32,7 @@ def tokens(
             logprob=float(logprobs_V[chosen]),
             top=_likeliest(tokenizer, logprobs_V, sampling.logprobs),
         )
-        if chosen == tokenizer.eos_id:
+        if tokenizer.ends(chosen):
             return
         ids.append(chosen)
 

@@ -27,7 +27,7 @@ TABLE = "CREATE TABLE IF NOT EXISTS answers (asked BLOB PRIMARY KEY, logprobs BL
 def identity(lm: LM, weights: str) -> str:
     """Hash of what decides the answers beside the question: weights and tokenizer files, engine, precision, version."""
     facts = {"weights": weights, "engine": lm.engine, "precision": lm.precision, "version": __version__}
-    tokenizer = [lm.tokenizer.bos, lm.tokenizer.bos_id, lm.tokenizer.eos_id]
+    tokenizer = [lm.tokenizer.bos, lm.tokenizer.bos_id, lm.tokenizer.eos_id, *lm.tokenizer.stops]
     return store.digest({**facts, "context": lm.context, "tokenizer": tokenizer})[:16]
 
 

@@ -75,8 +75,8 @@ class _Answer:
 def pieces(tokenizer: Tokenizer, prompt: Sequence[int], tokens: Iterable[Token], sampling: Sampling) -> Iterator[Piece]:
     """A piece for every token, also when its text must still wait, so that a reader can leave at any step.
 
-    `tokens` ends after `max_tokens`, or with EOS. The text is decoded behind the prompt's last token, because
-    some decoders take the space off a first word.
+    `tokens` ends after `max_tokens`, or with an id that ends it. The text is decoded behind the prompt's last token,
+    because some decoders take the space off a first word.
     """
     before = list(prompt[-1:])
     skip = len(tokenizer.text(before))
@@ -84,7 +84,7 @@ def pieces(tokenizer: Tokenizer, prompt: Sequence[int], tokens: Iterable[Token],
     answer = _Answer(sampling.stops)
     finish = "length"
     for token in tokens:
-        if token.id == tokenizer.eos_id:
+        if tokenizer.ends(token.id):
             finish = "stop"
             break
         ids.append(token.id)

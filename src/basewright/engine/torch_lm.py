@@ -28,7 +28,7 @@ from basewright.engine import batched, draw, stream, tree
 from basewright.engine.lm import LM, Likelihood, Pair, Piece, Sampling, check_length, check_pairs
 from basewright.hub import airlock
 from basewright.records import Progress, silent
-from basewright.text.tokenizer import Tokenizer, open_tokenizer
+from basewright.text.tokenizer import Tokenizer, open_tokenizer, stops_of
 
 Sharing = Literal["tree", "prefix", "none"]
 LIMITS: dict[Sharing, tree.Limits] = {
@@ -86,8 +86,23 @@ def open_tuned(base: Path, adapter: Path, name: str, precision: str = "float32")
 
     airlock.inspect_adapter(adapter)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = PeftModel.from_pretrained(load_model(base, precision), adapter).eval().to(device)
-    return TorchLM(name=name, model=model.get_base_model(), tokenizer=open_tokenizer(base))
+    model = PeftModel.from_pretrained(load_model(base, precision), adapter).eval().to(device).get_base_model()
+    put_tokens(model)
+    tokenizer = open_tokenizer(base)
+    ends = [number for number in stops_of(adapter) if number != tokenizer.eos_id]
+    tokenizer = replace(tokenizer, stops=tuple(dict.fromkeys([*tokenizer.stops, *ends])))
+    return TorchLM(name=name, model=model, tokenizer=tokenizer)
+
+
+def put_tokens(model: Any) -> None:
+    """Embeddings that an adapter trained, put into their tables: else a table is made anew each time it is read."""
+    from peft.utils.other import TrainableTokensWrapper
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, TrainableTokensWrapper):
+            if module.token_adapter.tied_adapter is None:  # else it shares the table that is changed here
+                module.token_adapter.merge()
+            model.set_submodule(name, module.token_adapter.get_base_layer())
 
 
 @dataclass(slots=True)

@@ -80,6 +80,7 @@ class VllmLM(LM):
             max_tokens=room,
             logprobs=sampling.logprobs,
             stop=list(sampling.stops) or None,
+            stop_token_ids=list(self.tokenizer.stops) or None,
         )
         signals.poll()
         (answer,) = self._outputs([ids], settings)[0].outputs

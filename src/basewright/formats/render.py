@@ -36,7 +36,7 @@ def render(source: str, context: Mapping[str, Any], *, file: str, today: str = "
     key = (_digest(source), _digest(request))
     answer = _known.get(key)
     if answer is None:
-        template.refuse_recursion(template.parse(source, file), file)
+        _judge(source, key[0], file)
         most = 4 * len(request) + 2**16
         answer = _worker.ask({"source": source, "context": json.loads(request), "most": most})
         _remember(key, answer)
@@ -45,6 +45,16 @@ def render(source: str, context: Mapping[str, Any], *, file: str, today: str = "
     return answer["text"]
 
 
+def _judge(source: str, digest: bytes, file: str) -> None:
+    """Refuse what may not run, once for each template. Raises `ModelFileError`."""
+    if digest not in _passed:
+        template.refuse_recursion(template.parse(source, file), file)
+        if len(_passed) >= REMEMBERED:
+            _passed.clear()
+        _passed.add(digest)
+
+
+_passed: set[bytes] = set()
 _known: OrderedDict[tuple[bytes, bytes], dict[str, str]] = OrderedDict()
 
 

@@ -1,4 +1,5 @@
-"""The process that templates are rendered in: it reads one request a line, writes one answer a line, and holds nothing.
+"""The process that templates are rendered in: it reads one request a line, writes one answer a line, and keeps nothing
+of it but the last templates, compiled.
 
 Started by `render` alone. Beyond its limits it dies, by its own hand or the system's; that is an answer too.
 """
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +26,8 @@ ALLOWED = frozenset({
     "sys._getframe", "sys._getframemodulename", "sys.unraisablehook",
 })  # fmt: skip
 """Audit events of compiling and running a template; any other ends the process: open, import, socket, …"""
+COMPILED = 4
+"""Templates that are kept compiled: the rows of a data set are all written by one."""
 FORBIDDEN = 77
 """Exit status of a worker whose template tried to reach beyond."""
 TOO_MUCH = f"takes more than {MEMORY // 2**20} MiB"
@@ -73,11 +77,13 @@ def _renderer() -> Callable[[str, dict[str, Any], int], str]:
     env.filters["tojson"] = to_json
     env.globals |= {"raise_exception": stop, "strftime_now": lambda form: today[0].strftime(str(form))}
 
+    compiled = lru_cache(COMPILED)(env.from_string)
+
     def render(source: str, context: dict[str, Any], most: int) -> str:
         today[0] = date.fromisoformat(context.pop("today"))
         pieces: list[str] = []
         length = 0
-        for piece in env.from_string(source).generate(context):
+        for piece in compiled(source).generate(context):
             length += len(piece)
             if length > most:
                 raise ValueError(f"it writes more than {most} characters")

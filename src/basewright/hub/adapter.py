@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from basewright.errors import FileCode, ModelFileError
@@ -14,6 +15,8 @@ FLOATS = ("F32", "BF16", "F16")
 HALF = re.compile(r"(?P<module>base_model\.model\.[A-Za-z0-9_.]+)\.lora_(?P<half>[AB])\.weight")
 MAGNITUDE = re.compile(r"(?P<module>base_model\.model\.[A-Za-z0-9_.]+)\.lora_magnitude_vector")
 MAX_RANK = 2**12
+TOKENS = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]+)\.token_adapter\.trainable_tokens_delta")
+"""Rows of an embedding table that are trained whole (peft's `trainable_token_indices`)."""
 
 
 def _text(value: Any) -> bool:
@@ -30,6 +33,14 @@ def _modules(value: Any) -> bool:
 
 def _per_module(value: Any) -> bool:
     return isinstance(value, dict) and all(_text(key) and _number(item) for key, item in value.items())
+
+
+def _ids(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 4096 and all(type(one) is int and one >= 0 for one in value)
+
+
+def _tokens(value: Any) -> bool:
+    return isinstance(value, dict) and all(_text(key) and _ids(ids) for key, ids in value.items())
 
 
 def _layers(value: Any) -> bool:
@@ -66,6 +77,7 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "megatron_core": _one_of("megatron.core"),
     "qalora_group_size": _number,
     "ensure_weight_tying": _one_of(True, False),
+    "trainable_token_indices": _tokens,
 }
 """Keys that say something. `base_model_name_or_path` is text and never followed: who uses an adapter names its base.
 
@@ -97,14 +109,28 @@ def whole(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check_tensors(
-    tensors: Mapping[str, Tensor], rank: int, patterned: bool, saved: Sequence[str] = (), directed: bool = False
+    tensors: Mapping[str, Tensor],
+    rank: int,
+    patterned: bool,
+    saved: Sequence[str] = (),
+    directed: bool = False,
+    tokens: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> None:
-    """Whole pairs of the stated rank, and nothing else but modules `saved` whole. `patterned`: ranks differ from module
-    to module; `directed`: each pair has a magnitude for every output (DoRA)."""
+    """Whole pairs of the stated rank, and nothing else but modules `saved` whole and rows of the tables in `tokens`.
+
+    `patterned`: ranks differ from module to module; `directed`: each pair has a magnitude for every output (DoRA).
+    """
+    rows = {name: found["module"] for name in tensors if (found := TOKENS.fullmatch(name))}
+    if sorted(rows.values()) != sorted(tokens):
+        raise _fault("holds rows of other embedding tables than its config says", "mismatch")
     pairs: dict[str, dict[str, Tensor]] = {}
     magnitudes: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.dtype in FLOATS and any(name.startswith(f"base_model.model.{module}.") for module in saved):
+            continue
+        if name in rows:
+            if len(tensor.shape) != 2 or tensor.shape[0] != len(tokens[rows[name]]) or tensor.dtype not in FLOATS:
+                raise _fault(f"holds {list(tensor.shape)} rows of {rows[name][:80]}, other than its config says")
             continue
         found = HALF.fullmatch(name)
         if directed and (own := MAGNITUDE.fullmatch(name)):

@@ -120,7 +120,8 @@ def inspect_adapter(folder: Path) -> tuple[FileEntry, ...]:
     rank = adapter.check_config(config)
     tensors, weights = _open_weights(folder / adapter.WEIGHTS)
     directed = config.get("use_dora") is True
-    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")), adapter.whole(config), directed)
+    tokens = config.get("trainable_token_indices") or {}
+    adapter.check_tensors(tensors, rank, bool(config.get("rank_pattern")), adapter.whole(config), directed, tokens)
     return _entry(adapter.CONFIG, data), weights
 
 

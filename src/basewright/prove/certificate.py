@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from basewright.data.prepare import Prepared
 from basewright.errors import DataError
 from basewright.formats.safetensors import Tensor, read_header
 from basewright.hub import rows as embedding_rows
-from basewright.prove import data_checks, head_checks, model_checks, row_checks
+from basewright.prove import chat_checks, data_checks, head_checks, model_checks, row_checks
 from basewright.prove.overlay import overlay
 from basewright.records import Certificate, Check, Classified, DataShape, Example, Head, Item, Made, Task, Weights
+from basewright.text import encode
 from basewright.text import layout as layouts
+from basewright.text.chat import Chat
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import Tokenizer, open_tokenizer
 from basewright.train import objectives, tune
@@ -40,6 +43,8 @@ FIXES = {
     row_checks.TRAINED: "write the data without those tokens, or take a model whose EOS and control tokens are trained",
     row_checks.PADDING: "set another pad_token in the model's tokenizer_config.json",
     row_checks.INSIDE: "use the tokenizer that belongs to the model",
+    chat_checks.EMBEDDED: "leave --chat-template out, or add --train-embeddings: those rows are then trained too",
+    chat_checks.SAYS: "leave --chat-template out",
     head_checks.UNPADDED: "set a pad_token in the model's tokenizer_config.json that no text becomes",
     head_checks.KNOWN: "add rows with those labels, or take them out of the held-out rows",
 }
@@ -91,10 +96,19 @@ def classified(items: Sequence[Item]) -> list[Classified]:
     return [Classified(id=item.id, text=item.text, label=item.label) for item in items]
 
 
-def certify_data(folder: Path, name: str, data: Prepared, context: int, held: Prepared | None = None) -> Certificate:
+def certify_data(
+    folder: Path,
+    name: str,
+    data: Prepared,
+    context: int,
+    held: Prepared | None = None,
+    *,
+    trains: Collection[int] = (),
+) -> Certificate:
     """Likewise for what was made of a person's files. `folder` holds a model that has passed the airlock.
 
-    `held` are rows to be tested on. Raises `DataError` where no row is left to learn from.
+    `held` are rows to be tested on, `trains` the tokens whose embeddings are trained too. Raises `DataError` where no
+    row is left to learn from.
     """
     if not data.taught:
         first = next(iter((*data.refused, *data.too_long)))
@@ -113,7 +127,38 @@ def certify_data(folder: Path, name: str, data: Prepared, context: int, held: Pr
     ids, of_rows = [one.id for one in examples], _written(examples, rows, tokenizer, context)
     if isinstance(objective, Preferences):
         said += row_checks.pair_checks(objective.rows, tokenizer)
-    return _certificate(folder, name, tokenizer, ids, objective, of_rows, said, data.shape, data.labels)
+    if data.chat is not None:
+        of_rows = _spoken(data, data.chat, examples, rows, tokenizer, context, trains)
+    made = _certificate(folder, name, tokenizer, ids, objective, of_rows, said, data.shape, data.labels)
+    return made if data.chat is None else _ended(made, data, data.chat, rows)
+
+
+def _spoken(
+    data: Prepared,
+    chat: Chat,
+    examples: Sequence[Example],
+    rows: Sequence[Encoded],
+    tokenizer: Tokenizer,
+    limit: int,
+    trains: Collection[int],
+) -> RowChecks:
+    """Checks of what a chat template wrote, beside what the person's rows say."""
+    said = [turns for row in data.rows for turns in prepare.conversations(row, data.layout)]
+    last = data.shape in ("preference", "kto")
+    told = [chat_checks.Told(*one, last) for one in zip(examples, rows, said, strict=True)]
+    pad = encode.padding_beside(tokenizer, data.stop_ids)
+    return lambda size, bare: chat_checks.chat_checks(told, chat, pad, limit, size, bare, trains)
+
+
+def _ended(made: Certificate, data: Prepared, chat: Chat, rows: Sequence[Encoded]) -> Certificate:
+    """With the ids that begin and end what the chat template writes."""
+    bos = chat.tokenizer.bos_id
+    return replace(
+        made,
+        bos_id=bos if all(row.ids[:1] == (bos,) for row in rows) else None,
+        eos_id=data.stop_ids[0],
+        pad_id=encode.padding_beside(chat.tokenizer, data.stop_ids),
+    )
 
 
 def _written(examples: Sequence[Example], rows: Sequence[Encoded], tokenizer: Tokenizer, limit: int) -> RowChecks:

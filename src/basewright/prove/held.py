@@ -144,23 +144,24 @@ def greedy(
     base: LM,
     tuned: LM,
     learned: Sequence[Example],
-    held: Sequence[Example],
+    held: Sequence[tuple[Example, Example]],
     confidence: float,
     progress: Progress,
 ) -> Judged | None:
     """Exact match of the greedy answer, where rows are one prompt and one short answer; None where none is.
 
     The base reads solved examples of `learned`, and what it writes ends at a blank line; the tuned model reads the
-    prompt as it was trained and ends by itself.
+    prompt as it was trained and ends by itself. Of each row, `held` has what the tuned model reads and what the base.
     """
-    rows = sorted((one for one in held if _is_short(one, tuned)), key=lambda one: one.id)[:ASKED]
-    if not rows:
+    short = sorted((two for two in held if _is_short(two[1], tuned)), key=lambda two: two[0].id)[:ASKED]
+    if not short:
         return None
+    rows, plain = zip(*short, strict=True)
     encoded = [encode.pieces(tuned.tokenizer, one) for one in rows]
     most = max(sum(row.mask) for row in encoded) + 8  # beside the answer: a base that says a little more is no match
     after = _written(tuned, [asked(row) for row in encoded], Sampling(max_tokens=most), progress)
     solved = sorted((one for one in learned if _is_short(one, base)), key=lambda one: one.id)
-    prompts, shots = _shown(base, solved, rows, most)
+    prompts, shots = _shown(base, solved, plain, most)
     before = _written(base, prompts, Sampling(max_tokens=most, stops=(SEPARATOR,)), progress)
     answered = tuple(
         Answered(
@@ -172,11 +173,11 @@ def greedy(
             right_before=was.text.strip() == one.pieces[1].text.strip(),
             right_after=now.text.strip() == one.pieces[1].text.strip(),
         )
-        for one, was, now in zip(rows, before, after, strict=True)
+        for one, was, now in zip(plain, before, after, strict=True)
     )
     how = (
         f"the greedy answer, letter by letter, on {len(rows)} of {len(held)} rows, with answers of {SHORT} tokens or "
-        f"fewer; the base after {_solved(shots)} and until a blank line, tuned on the prompt and until EOS"
+        f"fewer; the base after {_solved(shots)} and until a blank line, tuned on the prompt and until its end"
     )
     return _judged("exact match", how, answered, base, tuned, confidence)
 
@@ -220,7 +221,10 @@ def preferred(base: LM, tuned: LM, held: Sequence[Preference], confidence: float
 
 
 def _likelier(lm: LM, one: Preference) -> bool:
-    pairs = [Pair(*map(tuple, encode.pair(lm.tokenizer, one.prompt, text))) for text in (one.chosen, one.rejected)]
+    if one.written:
+        pairs = [stretches(encode.controlled(lm.tokenizer, text))[-1] for text in one.written]
+    else:
+        pairs = [Pair(*map(tuple, encode.pair(lm.tokenizer, one.prompt, text))) for text in (one.chosen, one.rejected)]
     nats = {place: answer.nats for place, answer in lm.score(pairs)}
     return nats[0] > nats[1]
 

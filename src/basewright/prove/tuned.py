@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from basewright import store
-from basewright.data.prepare import Prepared, wanted
+from basewright.data.prepare import Prepared, plainly, wanted
 from basewright.data.rows import identity
 from basewright.engine.lm import LM
 from basewright.evaluate import compare
@@ -53,12 +53,13 @@ def _judged(
     base: LM, tuned: LM, learned: Prepared, held: Prepared, layout: Layout, progress: Progress
 ) -> Judged | None:
     """By what the rows are: labels, pairs of a better and a worse answer, or one short answer."""
-    if held.shape == "text-label":
+    if held.shape == "text-label" and held.chat is None:
         return measures.labels(base, tuned, labelled(learned, held, layout), CONFIDENCE, progress)
     pairs = [one for one in held.taught if isinstance(one, Preference)]
     if pairs:
         return measures.preferred(base, tuned, pairs, CONFIDENCE, progress)
-    return measures.greedy(base, tuned, wanted(learned), wanted(held), CONFIDENCE, progress)
+    rows = list(zip(wanted(held), plainly(held), strict=True))
+    return measures.greedy(base, tuned, plainly(learned), rows, CONFIDENCE, progress)
 
 
 def labelled(learned: Prepared, held: Prepared, layout: Layout) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from basewright import __version__
@@ -133,10 +134,13 @@ def _load(tuning: Tuning, whole: bool) -> Iterator[str]:
             'base = AutoModelForCausalLM.from_pretrained("BASE")\nmodel = PeftModel.from_pretrained(base, "FOLDER")'
         )
     ends = list(tuning.stop_ids)
+    asked = f'ids = tokenizer({_json(_asked(tuning))}, return_tensors="pt")\n'
+    if tuning.data.chat is not None:
+        asked = _conversation(whole)
     yield from fence(
         f"{names}from transformers import AutoModelForCausalLM, AutoTokenizer\n\n{opened}\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{"FOLDER" if whole else "BASE"}")\n'
-        f'ids = tokenizer({_json(_asked(tuning))}, return_tensors="pt")\n'
+        f"{asked}"
         f"answer = model.generate(**ids, max_new_tokens=64, do_sample=False, eos_token_id={ends})\n"
         'print(tokenizer.decode(answer[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))',
         "python",
@@ -151,12 +155,32 @@ def _prompt(tuning: Tuning) -> Iterator[str]:
     shown = shortest(tuning.data)
     yield "## The prompt, exactly\n"
     yield f"The model learned this layout and no other. A prompt {bos}. An answer ends at the token {ends}.\n"
-    yield from fence(tuning.layout.prompt)
+    chat = tuning.data.chat
+    yield from fence(tuning.layout.prompt if chat is None else chat.shown(tuning.layout.prompt))
+    if chat is not None:
+        yield "\nIt is written by the chat template, in which control tokens stand as they are spelled here.\n"
     if shown is not None:
+        asked, answer = _parted(shown)
         yield "\nA row of the training data as the model reads it; what is learned stands in the second block:\n"
-        yield from fence("".join(piece.text for piece in shown.pieces[:-1]) or "(nothing)")
+        yield from fence(asked or "(nothing)")
         yield ""
-        yield from fence(shown.pieces[-1].text)
+        yield from fence(answer)
+
+
+def _parted(shown: Example) -> tuple[str, str]:
+    """(what stands before the last answer, that answer)."""
+    parts = [list(group) for _, group in groupby(shown.pieces, lambda piece: piece.learned)]
+    texts = ["".join(piece.text for piece in part) for part in parts]
+    return "".join(texts[:-1]), texts[-1]
+
+
+def _conversation(whole: bool) -> str:
+    """How transformers asks, in a line of Python: with the template that was learned."""
+    learned = "" if whole else 'chat_template=open("FOLDER/chat_template.jinja").read(), '
+    return (
+        f'ids = tokenizer.apply_chat_template([{{"role": "user", "content": "…"}}], {learned}'
+        'add_generation_prompt=True, return_dict=True, return_tensors="pt")\n'
+    )
 
 
 def shortest(data: Prepared) -> Example | None:

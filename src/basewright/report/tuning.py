@@ -85,7 +85,7 @@ def render(
         "masks": [mask(one.item, one.tokens) for one in certificate.overlays],
         "needed": needed,
         "settings": Table(head=("Setting", "Value", "Why"), rows=tuple(settings)),
-        "layout": tuned.layout.prompt,
+        "layout": tuned.layout.prompt + (", as the user, in the chat template" if tuned.layout.chat else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     return sheet.render("report/tuning.html", facts)

@@ -27,11 +27,14 @@ log = logging.getLogger(__name__)
 class Job:
     """A request that has been checked; nothing in it is raw input but texts."""
 
-    prompts: tuple[str, ...]
+    prompts: tuple[str | tuple[int, ...], ...]
+    """Texts, or token ids as they are."""
     sampling: Sampling
     logprobs: bool
     stream: bool
     include_usage: bool
+    chat: bool = False
+    """Whether it is asked and answered as a conversation."""
 
 
 class Worker:
@@ -65,7 +68,7 @@ class Worker:
     async def run(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.thread, call, *arguments)
 
-    async def pieces(self, prompt: str, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    async def pieces(self, prompt: str | tuple[int, ...], sampling: Sampling) -> AsyncGenerator[Piece, None]:
         steps = await self.run(self.lm.generate, prompt, sampling)
         while (piece := await self.run(next, steps, None)) is not None:
             yield piece
@@ -80,6 +83,8 @@ class Answer:
     created: int = field(default_factory=lambda: int(time.time()))
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    begun: bool = False
+    """Whether a part has been sent."""
 
     async def __call__(self, receive: Receive, send: Send) -> None:
         """Work until the answer is sent or its client has left. Raises `Failure` when nothing has been sent."""
@@ -133,7 +138,9 @@ class Answer:
                 tokens[index] += piece.tokens
                 finish[index] = piece.finish
         choices = [
-            wire.choice(i, text, finish[i], wire.logprobs(tokens[i], 0) if self.job.logprobs else None)
+            wire.message(i, text, finish[i])
+            if self.job.chat
+            else wire.choice(i, text, finish[i], wire.logprobs(tokens[i], 0) if self.job.logprobs else None)
             for i, text in enumerate(texts)
         ]
         usage = wire.usage(self.prompt_tokens, self.completion_tokens)
@@ -163,13 +170,20 @@ class Answer:
 
     def _chunk(self, index: int, piece: Piece, offset: int) -> dict[str, Any]:
         logprobs = wire.logprobs(piece.tokens, offset) if self.job.logprobs else None
-        frame = self._frame([wire.choice(index, piece.text, piece.finish, logprobs)])
+        choice = (
+            wire.delta(index, piece.text, piece.finish, first=not self.begun)
+            if self.job.chat
+            else wire.choice(index, piece.text, piece.finish, logprobs)
+        )
+        self.begun = True
+        frame = self._frame([choice])
         return {**frame, "usage": None} if self.job.include_usage else frame
 
     def _frame(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        kind = f"chat.completion{'.chunk' if self.job.stream else ''}" if self.job.chat else "text_completion"
         return {
-            "id": f"cmpl-{self.request_id}",
-            "object": "text_completion",
+            "id": f"{'chat' if self.job.chat else ''}cmpl-{self.request_id}",
+            "object": kind,
             "created": self.created,
             "model": self.model,
             "choices": choices,
@@ -201,7 +215,7 @@ def count_and_check(lm: LM, job: Job) -> int:
     """Tokens of all prompts. Raises `Failure` for one that leaves no room for `max_tokens`: nothing is cut."""
     total = 0
     for prompt in job.prompts:
-        tokens = max(1, len(encode.prompt(lm.tokenizer, prompt)))
+        tokens = max(1, len(encode.prompt(lm.tokenizer, prompt) if isinstance(prompt, str) else prompt))
         if tokens + max(1, job.sampling.max_tokens) > lm.context:
             raise Failure(
                 400,

@@ -4,7 +4,7 @@ catalog or pulled."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from basewright.engine.lm import LM
 from basewright.errors import ModelFileError, StoreError, UsageError, nearest
@@ -13,6 +13,9 @@ from basewright.plain import from_plain
 from basewright.records import Adapter, Checkpoint, Layout, Release
 from basewright.serve import bases
 from basewright.store import MANIFEST, RECORD, Store, digest, faults, load, read_json
+
+if TYPE_CHECKING:
+    from basewright.text.chat import Chat
 
 Engine = Literal["torch", "llama_cpp", "vllm"]
 FACTS = "basewright.json"
@@ -132,6 +135,13 @@ def layout(path: Path) -> Layout | None:
     except (KeyError, TypeError) as error:
         raise _unreadable(path) from error
     return found
+
+
+def chat(lm: LM, learned: Layout | None) -> Chat | None:
+    """What writes conversations for a model that was tuned with a chat template; None for any other."""
+    from basewright.text import chat as chats
+
+    return None if learned is None or learned.chat is None else chats.open_chat(learned.chat, lm.tokenizer, lm.name)
 
 
 def _has_head(model: Path) -> bool:

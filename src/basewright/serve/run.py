@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from basewright.engine.lm import LM
 from basewright.errors import UsageError
 from basewright.serve.edge import MAX_HEAD, Edge
+from basewright.text.chat import Chat
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -26,7 +27,12 @@ STOP_SECONDS = 2
 
 
 def start(
-    lm: LM, name: str, host: str = "127.0.0.1", port: int = 8000, ready: Callable[[str], None] = lambda _url: None
+    lm: LM,
+    name: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    ready: Callable[[str], None] = lambda _url: None,
+    chat: Chat | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is told the address once it is bound; port 0 takes a free one.
 
@@ -34,7 +40,7 @@ def start(
     """
     key = os.environ.get(KEY) or None
     with bind(host, port, key) as listener:
-        server = make_server(lm, name, host, listener, key)
+        server = make_server(lm, name, host, listener, key, chat)
         ready(url(host, listener))
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
@@ -66,7 +72,9 @@ def bind(host: str, port: int, key: str | None) -> socket.socket:
     return listener
 
 
-def make_server(lm: LM, name: str, host: str, listener: socket.socket, key: str | None) -> Server:
+def make_server(
+    lm: LM, name: str, host: str, listener: socket.socket, key: str | None, chat: Chat | None = None
+) -> Server:
     """The server for a bound socket; it prints nothing. `run` it, or set its `should_exit`."""
     import uvicorn
 
@@ -74,7 +82,7 @@ def make_server(lm: LM, name: str, host: str, listener: socket.socket, key: str 
 
     hosts = _hosts(host, listener.getsockname()[1]) if is_loopback(host) else None
     config = uvicorn.Config(
-        Edge(make_app(lm, name), hosts, key),
+        Edge(make_app(lm, name, chat=chat), hosts, key),
         http=_protocol(),
         ws="none",
         lifespan="off",

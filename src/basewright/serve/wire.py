@@ -67,6 +67,19 @@ def choice(index: int, text: str, finish: str | None, logprobs: dict[str, Any] |
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
 
 
+def message(index: int, text: str, finish: str | None) -> dict[str, Any]:
+    """A whole answer in a conversation."""
+    said = {"role": "assistant", "content": text}
+    return {"index": index, "message": said, "logprobs": None, "finish_reason": finish}
+
+
+def delta(index: int, text: str, finish: str | None, first: bool) -> dict[str, Any]:
+    """A part of an answer in a conversation; the first one says who speaks."""
+    part: dict[str, Any] = {"role": "assistant"} if first else {}
+    part |= {"content": text} if text or first else {}
+    return {"index": index, "delta": part, "logprobs": None, "finish_reason": finish}
+
+
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
     return {
         "prompt_tokens": prompt_tokens,

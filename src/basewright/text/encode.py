@@ -7,10 +7,12 @@ and the continuation's ids are what the whole has beyond the context's own ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, takewhile
 
 from basewright.records import Example, Piece, Pools
+from basewright.text.formats.shared import find_id
 from basewright.text.tokenizer import Tokenizer
 
 
@@ -74,9 +76,57 @@ def pieces(tokenizer: Tokenizer, one: Example) -> Encoded:
     """An example of several pieces: loss on what is learned and on the EOS after it, on nothing else.
 
     It starts as `pair` does, and a border between pieces is that of `pair`. A text ends at EOS: what follows one is
-    tokenized by itself, as if it began there.
+    tokenized by itself, as if it began there. What a chat template wrote is taken as it is (`controlled`).
     """
+    if any(piece.control for piece in one.pieces):
+        return controlled(tokenizer, one.pieces)
     return _joined(tokenizer, one.pieces, one.ends)
+
+
+def controlled(tokenizer: Tokenizer, parts: Sequence[Piece]) -> Encoded:
+    """Pieces of a chat template: a control token is one id, and text between two of them is text, whatever it spells
+    (H015). Nothing is added at either end.
+
+    A border between what is read and what is learned is where the former's own tokens end (`meets`).
+    """
+    ids: list[int] = []
+    mask: list[bool] = []
+    for control, run in groupby(parts, key=lambda piece: piece.control):
+        if control:
+            for piece in run:
+                ids.append(control_id(tokenizer, piece.text))
+                mask.append(piece.learned)
+        else:
+            whole, border = _run(tokenizer, list(run))
+            ids += whole
+            mask += [at >= border for at in range(len(whole))]
+    return Encoded(tuple(ids), tuple(mask))
+
+
+def meets(tokenizer: Tokenizer, parts: Sequence[Piece]) -> bool:
+    """Whether what is read is, token by token, the beginning of what is read and learned, in every run of text."""
+    for control, run in groupby(parts, key=lambda piece: piece.control):
+        pieces = list(run)
+        asked = tokenizer.ids("".join(piece.text for piece in pieces if not piece.learned))
+        if not control and _run(tokenizer, pieces)[0][: len(asked)] != asked:
+            return False
+    return True
+
+
+def _run(tokenizer: Tokenizer, run: Sequence[Piece]) -> tuple[list[int], int]:
+    """(ids of a run of text, how many of them are read and not learned); in a run, what is learned comes last."""
+    whole = tokenizer.ids("".join(piece.text for piece in run))
+    asked = tokenizer.ids("".join(piece.text for piece in run if not piece.learned))
+    same = sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(asked, whole, strict=False)))
+    return whole, same
+
+
+def control_id(tokenizer: Tokenizer, text: str) -> int:
+    """Raises `KeyError` for a text that is no token."""
+    found = find_id(tokenizer.backend, text)
+    if found is None:
+        raise KeyError(text)
+    return found
 
 
 def judged(tokenizer: Tokenizer, text: str, pools: Pools) -> Encoded:
@@ -101,6 +151,19 @@ def padding(tokenizer: Tokenizer) -> int:
         return tokenizer.pad_id
     others = sorted(control - {tokenizer.eos_id, tokenizer.bos_id})
     return others[0] if others else tokenizer.eos_id
+
+
+def padding_beside(tokenizer: Tokenizer, stops: Collection[int]) -> int:
+    """What fills a batch of texts that end in any of `stops`: the tokenizer's own, or another than those (H065)."""
+    if tokenizer.pad_id not in stops:
+        return tokenizer.pad_id
+    control: set[int] = {i for i, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special}
+    beside: list[int] = [
+        *sorted(control - {tokenizer.eos_id, tokenizer.bos_id}),
+        tokenizer.eos_id,
+        *range(len(stops) + 1),
+    ]
+    return next(number for number in beside if number not in stops)
 
 
 def turns(parts: Sequence[Piece]) -> Iterator[tuple[str, str]]:

@@ -67,7 +67,8 @@ def labelled(layout: Layout, item: Item) -> Example:
 
 
 def example(pieces: tuple[Piece, ...], ends: bool = True) -> Example:
-    return Example(id=store.digest([*pieces, ends])[:16], pieces=pieces, ends=ends)
+    said = [(piece.text, piece.learned, *["control"][: piece.control]) for piece in pieces]
+    return Example(id=store.digest([*said, ends])[:16], pieces=pieces, ends=ends)
 
 
 def plain(turns: Sequence[Turn], pattern: str) -> tuple[Piece, ...]:
@@ -89,6 +90,19 @@ def plain(turns: Sequence[Turn], pattern: str) -> tuple[Piece, ...]:
         else:
             pieces.append(Piece(text=pattern.replace(f"{{{turn.role}}}", turn.text), learned=False))
     return tuple(pieces)
+
+
+def spoken(turns: Sequence[Turn], pattern: str) -> tuple[Turn, ...]:
+    """Turns as a conversation: what is asked, in its place in `pattern`, is the user's, an answer the assistant's."""
+    found = []
+    for turn in turns:
+        if turn.role in LEARNED:
+            found.append(Turn("assistant", turn.text))
+        elif turn.role in ("text", "prompt"):
+            found.append(Turn("user", pattern.replace(f"{{{turn.role}}}", turn.text)))
+        else:
+            found.append(turn)
+    return tuple(found)
 
 
 def asking(turns: Sequence[Turn], pattern: str) -> str:

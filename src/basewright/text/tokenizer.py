@@ -14,6 +14,7 @@ from basewright.text.formats import byte_level, cuts, gguf, sentencepiece, share
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
+GENERATION = "generation_config.json"
 START, END, PAD, MASK = ("bos_token", "cls_token"), ("eos_token", "sep_token"), ("pad_token",), ("mask_token",)
 """How tokenizer_config.json names the token at a text's start, at its end and so on; second is an encoder's word."""
 
@@ -31,6 +32,12 @@ class Tokenizer:
     """One more than the largest id it can produce."""
     mask_id: int | None = None
     """What an encoder reads in the place of a hidden token."""
+    stops: tuple[int, ...] = ()
+    """Ids beside EOS that end an answer, as generation_config.json names them."""
+
+    def ends(self, number: int) -> bool:
+        """Whether an answer ends with this id."""
+        return number == self.eos_id or number in self.stops
 
     def ids(self, text: str) -> list[int]:
         """The ids of plain text: nothing added. Control tokens spelled in `text` stay ordinary text (H015).
@@ -46,6 +53,14 @@ class Tokenizer:
                 f"the tokenizer gives up on a text of {len(text)} characters: {error}",
                 fix="cut that text into shorter ones",
             ) from error
+
+    def spelled(self, text: str) -> list[int]:
+        """The ids of a text in which control tokens stand as they are spelled, as a chat template's does."""
+        self.backend.encode_special_tokens = False
+        try:
+            return self.ids(text)
+        finally:
+            self.backend.encode_special_tokens = True
 
     def text(self, ids: Sequence[int]) -> str:
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
@@ -89,7 +104,22 @@ def open_tokenizer(folder: Path) -> Tokenizer:
         pad_id=pad_id,
         size=max(backend.get_vocab(with_added_tokens=True).values()) + 1,
         mask_id=mask_id,
+        stops=tuple(number for number in stops_of(folder) if number != eos_id),
     )
+
+
+def stops_of(folder: Path) -> tuple[int, ...]:
+    """The ids that end an answer, as a model's or an adapter's generation_config.json names them; none without one.
+
+    Raises `ModelFileError`.
+    """
+    if not (folder / GENERATION).is_file():
+        return ()
+    named = shared.read_object(folder / GENERATION, shared.MAX_CONFIG).get("eos_token_id")
+    ids = named if isinstance(named, list) else [named] if named is not None else []
+    if any(type(number) is not int or not 0 <= number < shared.MAX_ID for number in ids):
+        raise shared.refuse(folder.name, f"{GENERATION} names an end that is no id", fix="correct its eos_token_id")
+    return tuple(ids)
 
 
 def _named(backend: Backend, config: Mapping[str, Any], *keys: str) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.utils.other import TrainableTokensWrapper
 from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
@@ -22,6 +23,7 @@ from basewright.errors import ModelFileError, Refused
 from basewright.hub import airlock
 from basewright.plain import to_plain
 from basewright.records import LoraSettings, LoraVariant, Weights
+from basewright.train import embeddings
 from basewright.train.losses import is_encoder
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -38,7 +40,8 @@ def put_on(model: Any, lora: LoraSettings, seed: int, head: Sequence[str] = ()) 
     """The model with an adapter on its named linear maps, in float32; everything else frozen but the modules of `head`,
     which are trained whole and saved with the adapter.
 
-    A is random from the seed and B zero, so step 0 is the base itself; `pissa` splits the weights into the adapter
+    A is random from the seed and B zero, so step 0 is the base itself, but for the embeddings of `lora.tokens`, which
+    begin as `embeddings.fresh` has them; `pissa` splits the weights into the adapter
     and a rest instead, which is the base up to rounding. Raises `Refused` for targets that name nothing.
     """
     torch.manual_seed(seed)
@@ -49,10 +52,12 @@ def put_on(model: Any, lora: LoraSettings, seed: int, head: Sequence[str] = ()) 
         lora_dropout=0.0,
         task_type="SEQ_CLS" if head else None if is_encoder(model) else "CAUSAL_LM",
         modules_to_save=list(head) or None,
+        trainable_token_indices=_tables(model, lora.tokens),
         exclude_modules=_beside_layers(model) if is_encoder(model) else None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         **VARIANTS[lora.variant],
     )
+    embeddings.unpad(model, lora.tokens)
     try:
         with warnings.catch_warnings():  # peft speaks of experts, on which no adapter sits
             warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
@@ -62,7 +67,20 @@ def put_on(model: Any, lora: LoraSettings, seed: int, head: Sequence[str] = ()) 
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    for module in adapted.modules():
+        if isinstance(module, TrainableTokensWrapper) and module.token_adapter.tied_adapter is None:
+            rows = module.token_adapter.trainable_tokens_delta["default"]
+            rows.data = embeddings.fresh(module.token_adapter.get_base_layer().weight, lora.tokens, seed)
     return adapted
+
+
+def _tables(model: Any, tokens: Sequence[int]) -> dict[str, list[int]] | None:
+    """The tables whose rows for these tokens are trained: what is read, and what is written where that is another."""
+    if not tokens:
+        return None
+    read, written = model.get_input_embeddings(), model.get_output_embeddings()
+    tables = [read] if written is None or written.weight is read.weight else [read, written]
+    return {name: list(tokens) for name, module in model.named_modules() if any(module is one for one in tables)}
 
 
 def _beside_layers(model: Any) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from peft.utils.other import TrainableTokensWrapper
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -212,7 +213,9 @@ def _cap(decoder: Any) -> float | None:
 
 
 def _is_matrix(decoder: Any) -> bool:
+    """Also where some of its rows are trained: the wrapper's `weight` is the matrix with those rows."""
     head = decoder.get_output_embeddings()
+    head = head.original_module if isinstance(head, TrainableTokensWrapper) else head
     return type(head) is torch.nn.Linear and head.bias is None and _cap(decoder) is None
 
 

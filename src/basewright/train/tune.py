@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig
 
 from basewright import store
 from basewright.data.pack import Order
+from basewright.engine import ends
 from basewright.engine.classifier import Loaded
 from basewright.errors import Refused
 from basewright.records import (
@@ -32,11 +32,11 @@ from basewright.records import (
     Weights,
 )
 from basewright.store import Work
-from basewright.text import encode
+from basewright.text import chat, encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
-from basewright.text.tokenizer import Tokenizer, open_tokenizer
-from basewright.train import adapters, loop, quick, watch
+from basewright.text.tokenizer import GENERATION, Tokenizer, open_tokenizer
+from basewright.train import adapters, embeddings, loop, quick, watch
 from basewright.train.objectives import Labelled, NextToken, Objective
 from basewright.train.opened import anew as drawn_anew
 from basewright.train.opened import open_classifier, open_model
@@ -116,7 +116,8 @@ def adapt(
     state = ran.state
     folder = work.out / "adapter"
     adapters.write(model, folder, base.record, lora, start)
-    tokenizer = open_tokenizer(base.folder / "model")
+    if head is None:
+        ends.write(open_tokenizer(base.folder / "model"), layout, (certificate.eos_id,), folder)
     return Adapter(
         base=base.record.card.id,
         base_commit=base.record.commit,
@@ -124,8 +125,8 @@ def adapt(
         train=settings,
         data_hash=certificate.data_hash,
         layout=layout,
-        bos=tokenizer.bos,
-        stop_ids=(tokenizer.eos_id,),
+        bos=certificate.bos_id is not None,
+        stop_ids=(certificate.eos_id,),
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         tokens=state.tokens,
         flops=4.0 * base.record.card.parameters * state.tokens,
@@ -150,23 +151,27 @@ def full(
     *,
     anew: bool = False,
     beside: Beside = ALONE,
+    tokens: tuple[int, ...] = (),
 ) -> Checkpoint:
     """Train every weight, in float32, and write a model's folder to `work.out`, in the base's precision.
 
     `anew` leaves the base's weights behind and begins with random ones: what the data alone can teach the
-    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. Raises as
-    `adapt`.
+    architecture. The folder needs nothing of ours: its generation_config.json says where answers end. The embeddings
+    of `tokens`, which were never trained, begin as `embeddings.fresh` has them. Raises as `adapt`.
     """
     _require(certificate, base.record.card.id, objective.identity)
     head, opened = _opened(base, objective, "float32", settings.seed)
     model = drawn_anew(opened.model, settings.seed) if anew else opened.model
+    embeddings.begin(model, tokens, settings.seed)
     quick.quicken(model)
     card = base.record.card
-    identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full"]
+    identity = [base.record.commit, certificate.data_hash, "anew" if anew else "full", *tokens]
     ran = _run(model, objective, beside, settings, work, progress, identity, 6.0 * card.active_parameters)
     state = ran.state
-    tokenizer, made = open_tokenizer(base.folder / "model"), "anew" if anew else "tuned"
-    _write_model(model, base, tokenizer, work.out, head)
+    made = "anew" if anew else "tuned"
+    _write_model(model, base, work.out)
+    if head is None:
+        ends.write(open_tokenizer(base.folder / "model"), layout, (certificate.eos_id,), work.out)
     return Checkpoint(
         name=f"{card.id} {made}",
         card=replace(card, id=f"{card.id}-{made}", location=".", curated=False),
@@ -179,8 +184,8 @@ def full(
             base_commit=base.record.commit,
             data_hash=certificate.data_hash,
             layout=layout,
-            bos=tokenizer.bos,
-            stop_ids=(tokenizer.eos_id,),
+            bos=certificate.bos_id is not None,
+            stop_ids=(certificate.eos_id,),
             first_loss=state.first_loss,
             last_loss=state.last_loss,
             head=head,
@@ -277,17 +282,14 @@ def _opened(
     return objective.head, open_classifier(folder, objective.head, precision, seed)
 
 
-def _write_model(model: Any, base: Made[Weights], tokenizer: Tokenizer, out: Path, head: Head | None) -> None:
-    """Weights and config as transformers writes them, the tokenizer's files as they were, and where answers end, if
-    they are written."""
+def _write_model(model: Any, base: Made[Weights], out: Path) -> None:
+    """Weights and config as transformers writes them, the tokenizer's files as they were; not what the base says of how
+    it is asked, which is another way now."""
     model.set_attn_implementation("sdpa")
     model.to(getattr(torch, base.record.precision)).save_pretrained(out)
+    (out / GENERATION).unlink(missing_ok=True)
     for entry in base.record.files:
         path = base.folder / "model" / entry.name
-        if not (out / entry.name).exists() and path.suffix != ".safetensors" and ".safetensors." not in path.name:
+        weights = path.suffix == ".safetensors" or ".safetensors." in path.name
+        if not weights and entry.name not in (GENERATION, chat.FILE) and not (out / entry.name).exists():
             shutil.copyfile(path, out / entry.name)
-    if head is not None:
-        (out / "generation_config.json").unlink(missing_ok=True)
-        return
-    ends = GenerationConfig(bos_token_id=tokenizer.bos_id, eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id)
-    ends.save_pretrained(out)
