@@ -164,11 +164,11 @@ def test_h020_a_wrong_merge_stops_the_walk(
 ) -> None:
     """A merge that loses the scale, as one that reads `r` for `lora_alpha` would."""
 
-    def wrong(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...]) -> None:
+    def wrong(base: Path, adapter: Path, out: Path, stop_ids: tuple[int, ...], layout: Layout) -> None:
         path = adapter / "adapter_config.json"
         before = path.read_text("utf-8")
         path.write_text(before.replace('"lora_alpha": 8.0', '"lora_alpha": 4.0'), "utf-8")
-        merge(base, adapter, out, stop_ids)
+        merge(base, adapter, out, stop_ids, layout)
         path.write_text(before, "utf-8")
 
     monkeypatch.setattr(stage, "merge", wrong)

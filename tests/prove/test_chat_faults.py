@@ -28,7 +28,7 @@ from tests.prove.test_faults import labelled, pairs, preferences, ratings, talks
 from tests.text.chats import CHATML, INST, TURNS, chat, tokenizer
 
 Rows = list[dict[str, Any]]
-LIMIT, SIZE = 96, 10_000
+LIMIT, SIZE, PAD = 96, 10_000, 1
 
 
 def prepared(rows: Rows, tmp: Path, source: str | chats.Chat = CHATML, **options: Any) -> Prepared:
@@ -199,6 +199,15 @@ def test_a_layout_is_what_the_user_says(tmp_path: Path) -> None:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tiny_llama(tmp_path_factory.mktemp("models") / "tiny", context=LIMIT, layers=1, width=32)
     return chatml(made, made.parent / "chat", std=0.2)
+
+
+def test_an_end_that_only_the_output_never_learned_is_untrained(tmp_path: Path) -> None:
+    """Of tables that are not tied: such a token can be read, and is never written."""
+    folder = tiny_llama(tmp_path / "m", layers=1, width=32, tied=False)
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"][7] = 0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert certificate.untrained(folder) == {PAD, 7}  # what pads begins as zeros
 
 
 def certified(folder: Path, tmp: Path, trains: bool = False) -> Certificate:

@@ -228,7 +228,10 @@ def _hints(data: Prepared, folder: Path) -> list[str]:
     elif data.shape in CONVERSATIONS:
         found = nature.read(folder)
         if found.untrained:
-            lines.append(f"the chat template is not used: {', '.join(found.untrained[:4])} in it were never trained")
+            names = ", ".join(found.untrained[:4])
+            lines.append(
+                f"the chat template is not used: {names} in it were never trained; --train-embeddings trains them"
+            )
         elif found.template:
             lines.append(
                 "the chat template is not used: conversations are written as 'User: …' and 'Assistant: …'; "

@@ -48,6 +48,8 @@ FIXES = {
     head_checks.UNPADDED: "set a pad_token in the model's tokenizer_config.json that no text becomes",
     head_checks.KNOWN: "add rows with those labels, or take them out of the held-out rows",
 }
+OUTPUTS = ("lm_head.weight", "embed_out.weight")
+"""What output tables are called where a model has one."""
 RowChecks = Callable[[int, Collection[int]], list[Check]]
 """Of rows, from the size of the embedding table and the ids that were never trained."""
 OURS = "this is a fault of ours or of a changed installation: reinstall basewright, and report it if it stays"
@@ -226,14 +228,15 @@ def _opened(folder: Path, objective: Objective) -> Any:
 
 
 def untrained(folder: Path) -> frozenset[int]:
-    """Ids whose embedding shows that training never reached it (`hub.rows.flags`)."""
+    """Ids whose embedding, or row of an output table of its own, shows that training never reached it
+    (`hub.rows.flags`)."""
     tensors: dict[str, tuple[Path, Tensor]] = {}
     for path in folder.glob("*.safetensors"):
         with path.open("rb") as file:
             tensors |= {name: (path, one) for name, one in read_header(file, path.stat().st_size, path.name).items()}
-    table = architectures.embedding(configs.read(folder), tensors)
-    flags = embedding_rows.flags(*tensors[table]) if table in tensors else []
-    return frozenset(i for i, flagged in enumerate(flags) if flagged)
+    tables = [architectures.embedding(configs.read(folder), tensors), *OUTPUTS]
+    flags = [embedding_rows.flags(*tensors[table]) for table in tables if table in tensors]
+    return frozenset(i for each in flags for i, flagged in enumerate(each) if flagged)
 
 
 def _lengths(rows: Sequence[Encoded]) -> dict[str, int]:

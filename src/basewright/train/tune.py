@@ -32,7 +32,7 @@ from basewright.records import (
     Weights,
 )
 from basewright.store import Work
-from basewright.text import chat, encode
+from basewright.text import encode
 from basewright.text import layout as layouts
 from basewright.text.encode import Encoded
 from basewright.text.tokenizer import GENERATION, Tokenizer, open_tokenizer
@@ -283,13 +283,12 @@ def _opened(
 
 
 def _write_model(model: Any, base: Made[Weights], out: Path) -> None:
-    """Weights and config as transformers writes them, the tokenizer's files as they were; not what the base says of how
-    it is asked, which is another way now."""
+    """Weights and config as transformers writes them, the other files as they were but for where answers end."""
     model.set_attn_implementation("sdpa")
     model.to(getattr(torch, base.record.precision)).save_pretrained(out)
     (out / GENERATION).unlink(missing_ok=True)
     for entry in base.record.files:
         path = base.folder / "model" / entry.name
         weights = path.suffix == ".safetensors" or ".safetensors." in path.name
-        if not weights and entry.name not in (GENERATION, chat.FILE) and not (out / entry.name).exists():
+        if not weights and entry.name != GENERATION and not (out / entry.name).exists():
             shutil.copyfile(path, out / entry.name)
