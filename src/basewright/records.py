@@ -267,6 +267,8 @@ class Ask:
     rank: int = 0
     targets: tuple[str, ...] = ()
     """Linear maps with an adapter; empty for all."""
+    directed: bool = False
+    """Magnitudes are learned apart from directions (DoRA)."""
     quantization: str | None = None
     """Of the weights at rest: `nf4` of QLoRA, or a type of GGUF."""
     checkpointing: bool = False

@@ -94,6 +94,7 @@ class Walk(Maker):
             batch=max(1, tune.batch_tokens // card.context),
             rank=tune.rank,
             targets=targets(card.config, tune.targets),
+            directed=tune.method == "dora",
         )
         plan = fit.of_recipe(card, here, ask, stated_memory(self.recipe.limits.memory))
         if licences and card.licence not in licences:

@@ -34,12 +34,17 @@ def model(of: ModelCard, attention: str) -> Any:
     return made
 
 
-def with_lora(made: Any, targets: tuple[str, ...], rank: int) -> Any:
+def with_lora(made: Any, ask: Ask) -> Any:
     from peft import LoraConfig, get_peft_model
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return get_peft_model(made, LoraConfig(r=rank, lora_alpha=8, target_modules=list(targets)))
+        config = LoraConfig(r=ask.rank, lora_alpha=8, target_modules=list(ask.targets), use_dora=ask.directed)
+        made = get_peft_model(made, config)
+    for p in made.parameters():
+        if p.requires_grad:
+            p.data = p.data.float()
+    return made
 
 
 def asked(family: str, trained: bool, **more: Any) -> Ask:
@@ -65,7 +70,7 @@ def _ready(of: ModelCard, ask: Ask) -> Any:
     if ask.checkpointing:
         made.activation_checkpointing_enable({"use_reentrant": False})
     if ask.rank:
-        made = with_lora(made, ask.targets, ask.rank)
+        made = with_lora(made, ask)
     quick.quicken(made)
     return made.train()
 

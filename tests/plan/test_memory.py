@@ -242,6 +242,24 @@ def test_h053_and_in_a_step_of_16_bits(
     assert built.planned(asked, family) / built.peak(built.card(family), asked) == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
+def test_h053_and_with_magnitudes_apart(
+    family: str, precision: PlanPrecision, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DoRA keeps twice what LoRA keeps. Within 0.6 %; of one layer at a time in float32, 4 % too much is planned."""
+    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: False)
+    asked = built.asked(family, False, checkpointing=checkpointing, precision=precision, directed=True)
+    assert -0.006 < built.planned(asked, family) / built.peak(built.card(family), asked) - 1 < 0.04
+
+
+def test_h053_of_few_tokens_the_norms_of_the_largest_map_are_most() -> None:
+    asked = built.asked("llama", False, context=8, micro_tokens=8, batch=1, directed=True)
+    assert memory.need(Model.of(built.card("llama")), asked).moment == "the norms of a map are computed"
+    assert built.planned(asked, "llama") / built.peak(built.card("llama"), asked) == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_layers_that_are_written_out_are_those_of_the_families_said_so(family: str) -> None:
     made = built.model(built.card(family), "sdpa")

@@ -146,7 +146,7 @@ def _weights(model: Model, ask: Ask) -> list[Term]:
         terms = [product("weights", "weights", parameters=model.parameters, bytes=size)]
     if ask.job in WHOLE or ask.job not in TRAINING:
         return terms
-    return [*terms, product("weights", "adapter in float32", values=model.adapter(ask.rank, ask.targets), bytes=FLOAT)]
+    return [*terms, product("weights", "adapter in float32", values=trainable(model, ask), bytes=FLOAT)]
 
 
 def kv_cache(model: Model, context: int, rows: int, size: int) -> Term:
@@ -196,6 +196,7 @@ def _training(model: Model, ask: Ask, kind: str) -> tuple[str, list[Term]]:
     moments = {
         "the loss is computed": _at_loss(model, ask, kind),
         "the last layer's gradients are computed": _at_last(model, ask, kind),
+        **({"the norms of a map are computed": _at_norms(model, ask, kind)} if ask.directed else {}),
         "the first layer's gradients are computed": _at_first(model, ask, kind),
         "the optimizer moves the weights": _at_optimizer(model, ask, kind),
     }
@@ -287,6 +288,18 @@ def _at_last(model: Model, ask: Ask, kind: str) -> list[Term]:
     return [*before, *terms]
 
 
+def _at_norms(model: Model, ask: Ask, kind: str) -> list[Term]:
+    """DoRA as peft computes it: B A of a map by way of the identity, its base's weight, and their sum, in float32."""
+    whole, identity = max((o * i, i * i) for name in model.targets(ask.targets) for o, i in model.maps[name])
+    wholes = (3 if ask.precision == "float32" else 4) * whole
+    return [
+        *_gradients_before(model, ask),
+        *_kept(model, ask, kind),
+        *_recomputed(model, ask, kind),
+        product("activations", "of one map, for its norms", values=wholes + identity, bytes=FLOAT),
+    ]
+
+
 def _begun(model: Model) -> int:
     """Values of a layer's gradients while its feed-forward's are computed: the last map's; of experts, all."""
     shape = model.shape
@@ -360,6 +373,9 @@ def _kept(model: Model, ask: Ask, kind: str) -> list[Term]:
             for count, sparse, windowed in kinds_of_layers(model)
             if count
         ]
+    if ask.directed:  # |W + s B A|, the magnitudes over it, and that less 1
+        values = model.outputs(ask.targets)
+        terms.append(product("activations", "norms and magnitudes", three=3, values=values, bytes=FLOAT))
     return [*terms, product("activations", "outside the layers", tokens=tokens, bytes_a_token=tape.once(model, step))]
 
 
@@ -398,7 +414,9 @@ def _dequantized(model: Model, ask: Ask, kind: str) -> list[Term]:
 
 
 def trainable(model: Model, ask: Ask) -> int:
-    return model.parameters if ask.job in WHOLE else model.adapter(ask.rank, ask.targets)
+    if ask.job in WHOLE:
+        return model.parameters
+    return model.adapter(ask.rank, ask.targets) + (model.outputs(ask.targets) if ask.directed else 0)
 
 
 def step_bytes(ask: Ask) -> int:
@@ -541,6 +559,7 @@ def step_of(model: Model, ask: Ask, kind: str = "cpu") -> tape.Step:
         reads=traits.reads(family, model.maps, targets, layers),
         autocast=ask.precision == "mixed",
         ranks=ask.rank * sum(len(model.maps[name]) for name in targets) // layers,
+        outputs=model.outputs(targets) // layers if ask.directed else 0,
         size=size,
         scores=ask.attention == "math",
         own=own,

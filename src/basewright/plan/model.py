@@ -73,6 +73,10 @@ class Model:
         """The maps that an adapter sits on: those named, else all. Raises `UsageError` for one there is not."""
         return architectures.targets(self.card.config, named) if named else self.sites
 
+    def outputs(self, named: tuple[str, ...]) -> int:
+        """Outputs of all targets together: the magnitudes of DoRA (Liu et al. 2024, equation 5)."""
+        return sum(outputs for name in self.targets(named) for outputs, _ in self.maps[name])
+
     def adapter(self, rank: int, named: tuple[str, ...]) -> int:
         """Values of a LoRA adapter: rank x (inputs + outputs) of each target (Hu et al. 2021, §4.1)."""
         return rank * sum(self.sides[name] for name in self.targets(named))

@@ -34,6 +34,8 @@ class Step:
     """Adapters of a layer that read the same input."""
     ranks: int
     """Values a token between the halves of all adapters of a layer."""
+    outputs: int
+    """Of a layer's maps whose magnitudes are learned apart (DoRA), values a token; 0 where none are."""
     size: int
     """Bytes of a value that matrix products read and write."""
     autocast: bool
@@ -56,17 +58,20 @@ class Step:
 
 def kept(model: Model, step: Step, *, sparse: bool, windowed: bool) -> list[Piece]:
     """What autograd keeps of one token in one layer, `sparse` for one with experts."""
-    return [*_norms(model, step), *_attention(model, step, windowed), *(_experts if sparse else _forward)(model, step)]
+    own = [*_norms(model, step), *_attention(model, step, windowed), *(_experts if sparse else _forward)(model, step)]
+    return [*own, Piece("what maps and adapters give, apart", 2 * step.outputs * step.size)]
 
 
 def _inputs(model: Model, step: Step, role: Role, width: int) -> int:
     """The input of linear maps: kept once for weight gradients; for adapters in float32, on bfloat16 once for each.
 
-    Adapters whose gradient is written out keep it once, as it is; PEFT computes those of maps with a bias itself.
+    Adapters whose gradient is written out keep it once, as it is; PEFT computes those of maps with a bias, and DoRA,
+    itself.
     """
     count = step.reads[role]
     if step.own and not step.trained:
-        return width * step.size * (count if model.traits.biased and step.size < FLOAT else min(count, 1))
+        apart = model.traits.biased or step.outputs > 0
+        return width * step.size * (count if apart and step.size < FLOAT else min(count, 1))
     if step.autocast:
         shared = step.trained and role in ("attention out", "forward out")  # which are in 16 bits already
         return width * step.size * (1 if shared else count)
@@ -219,7 +224,10 @@ def on_top(model: Model, step: Step, *, sparse: bool) -> int:
     if step.scores or traits.explicit_scores:
         passed = total(_forward(model, step)) + once(model, step) + (width * size if step.trained else 0)
         scores = 2 * shape.heads * step.context * FLOAT - passed
-    return max(feed * size, _norm_stage(model, step), scores)
+    directed = 0
+    if step.outputs and size < FLOAT:  # what a map and its adapter give, each times its part of the magnitude, added
+        directed = wide * (3 * FLOAT + (size if traits.biased else 0))
+    return max(feed * size, _norm_stage(model, step), scores, directed)
 
 
 def _gone(model: Model, step: Step) -> int:

@@ -80,6 +80,7 @@ def _ask(derived: Derived, longest: int) -> Ask:
         precision=train.precision,
         rank=0 if lora is None else lora.rank,
         targets=() if lora is None else lora.targets,
+        directed=lora is not None and lora.variant == "dora",
         checkpointing=train.recompute,
         tokens=_tokens(train),
     )
