@@ -46,6 +46,6 @@ def proof(base: Path, adapter: Path, head: Head, made: Path, texts: Sequence[str
 
 
 def _logprobs(engine: Classifier, text: str) -> torch.Tensor:
-    """(1, C), in the order of the head's classes, whose sum is 1 beyond float32: a divergence would show its rounding."""
+    """(1, C), in the order of the head's classes, made to sum to 1 beyond float32, whose rounding would show."""
     said = engine.classify([text])[0].probabilities
     return torch.tensor([[said[label] for label in engine.head.labels]], dtype=torch.float64).log().log_softmax(-1)
