@@ -160,6 +160,15 @@ def test_every_setting_stands_in_the_recipe_with_its_reason(capsys: pytest.Captu
     assert "basewright build a.toml" in printed.err
 
 
+def test_a_tuning_sees_every_row_however_many(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("basewright.looking.draft.EXAMPLES", (10, 20))
+    Path("a.csv").write_text(csv_of(messages()), "utf-8")
+    recipe = Path(new(capsys, "a.csv")["recipe"])
+    assert tomllib.loads(recipe.read_text("utf-8"))["tune"]["examples"] == len(task(recipe).train) > 20
+
+
 def test_a_stated_column_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.csv").write_text(csv_of(messages()), "utf-8")
     assert "agent" in new(capsys, "a.csv")["draft"]["seen"]["also_label"]

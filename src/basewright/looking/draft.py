@@ -187,7 +187,8 @@ def _title(name: str, otherwise: str) -> str:
 def _settings(made: Draft, form: Layout, share: float, shots: int) -> tuple[Setting, ...]:
     able = [base for base in made.bases if not base.why_not]
     size = bases.at_once(max(base.tokens.most for base in able))
-    examples = max(EXAMPLES[0], min(EXAMPLES[1], PASSES * made.parts["train"]))
+    rows = made.parts["train"]
+    examples = max(EXAMPLES[0], min(EXAMPLES[1], PASSES * rows), rows)  # every row is seen, however many there are
     need = max(base.need for base in able)
     return (
         *_columns(made),
@@ -208,7 +209,7 @@ def _settings(made: Draft, form: Layout, share: float, shots: int) -> tuple[Sett
         Setting(key="choose.examples", value=PILOT, why="examples of the last pilot tuning; those before see 200, 400"),
         Setting(key="choose.repeats", value=2, why="tunings a finalist may get, each with another seed"),
         Setting(key="choose.on_tie", value="cheapest", why='says that it is a tie and goes on; "stop" stops there'),
-        Setting(key="tune.examples", value=examples, why=f"{examples / made.parts['train']:.1f} passes over the rows"),
+        Setting(key="tune.examples", value=examples, why=f"{examples / rows:.1f} passes over the rows"),
         Setting(
             key="tune.micro_tokens", value=size, why=f"the longest row has {max(b.tokens.most for b in able)} tokens"
         ),
