@@ -147,12 +147,14 @@ class Chooser:
         if not self.maker.recipe.candidates.classical:
             return [], {}
         train, items = self.task.train, self.task.choose
-        found, hints = [rivals.majority(self.task, items), rivals.tfidf(self.task, items)], {}
+        words = rivals.tfidf(self.task, items, naming(progress, "TF-IDF"))
+        found, hints = [rivals.majority(self.task, items), words], {}
         for model, base in self.bases.items():
             if model not in self.unfit:
                 texts = [item.text for item in (*train, *items)]
-                features = rivals.features(base.folder / "model", texts, naming(progress, model))
-                probe = rivals.probe(self.task, items, features[: len(train)], features[len(train) :])
+                told = naming(progress, model)
+                features = rivals.features(base.folder / "model", texts, told)
+                probe = rivals.probe(self.task, items, features[: len(train)], features[len(train) :], told)
                 found.append(replace(probe, name=f"{probe.name} of {model}"))
                 hints[model] = rivals.logme(features[: len(train)], [item.label for item in train])
         return found, hints

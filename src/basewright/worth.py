@@ -99,10 +99,11 @@ class Worth:
 
     def _rivals(self, task: Task, progress: Progress) -> Iterator[Rival]:
         yield rivals.majority(task, task.test)
-        yield rivals.tfidf(task, task.test)
+        yield rivals.tfidf(task, task.test, naming(progress, "TF-IDF"))
+        told = naming(progress, self.base.record.card.id)
         texts = [item.text for item in (*task.train, *task.test)]
-        read = rivals.features(self.base.folder / "model", texts, naming(progress, self.base.record.card.id))
-        yield rivals.probe(task, task.test, read[: len(task.train)], read[len(task.train) :])
+        read = rivals.features(self.base.folder / "model", texts, told)
+        yield rivals.probe(task, task.test, read[: len(task.train)], read[len(task.train) :], told)
 
     # --- all weights ---
 

@@ -360,3 +360,36 @@ def test_the_probe_learns_from_a_frozen_model(base: Path) -> None:
     task, asked = task_of(words[:4] + numbers[:4]), [item(*row) for row in words[4:] + numbers[4:]]
     train, held = (rivals.features(base, [one.text for one in rows]) for rows in (task.train, asked))
     assert all(score.correct for score in rivals.probe(task, asked, train, held).items)
+
+
+@given(seed=st.integers(0, 2**32 - 1), labels=st.integers(2, 4))
+@settings(max_examples=15)
+def test_c_is_the_least_surprised_although_others_are_left_early(seed: int, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+    x_ND, y_N = rng.normal(size=(30, 4)), rng.integers(0, labels, 30)
+    folds_N = np.empty(30, dtype=int)
+    folds_N[np.argsort(y_N, kind="stable")] = np.arange(30) % rivals.FOLDS
+
+    def bits(strength: float) -> float:
+        parts = [
+            rivals._probabilities(x_ND[folds_N != fold], y_N[folds_N != fold], x_ND[folds_N == fold], labels, strength)
+            for fold in range(rivals.FOLDS)
+        ]
+        return sum(float(rivals._bits(part, y_N[folds_N == fold]).sum()) for fold, part in enumerate(parts))
+
+    told: list[tuple[int, int]] = []
+    found = rivals._strength(x_ND, y_N, labels, lambda _, done, total: told.append((done, total)))
+    assert found == min(rivals.STRENGTHS, key=bits)
+    assert told == sorted(told)
+    assert told[-1] == (20, 20)
+
+
+def test_of_many_rows_c_is_chosen_on_some_of_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    y_N = np.array([0] * 70 + [1] * 20 + [2] * 10)
+    kept = rivals._spread(y_N, 20)
+    assert (np.diff(kept) > 0).all()
+    assert [int((y_N[kept] == label).sum()) for label in range(3)] == [14, 4, 2]
+    assert rivals._spread(y_N, 100).tolist() == list(range(100))
+    monkeypatch.setattr(rivals, "TRIED_ON", 10)
+    one = rivals.tfidf(things(), [])
+    assert one.how.endswith("5-fold cross-validation on 10 rows")
