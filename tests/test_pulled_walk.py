@@ -59,7 +59,7 @@ def test_nothing_is_downloaded_unless_the_recipe_says_so(
 
 
 def test_whatever_fits_is_what_is_here(tmp_path: Path, hub: Hub) -> None:
-    assert set(walk(tmp_path, "fits = true").candidates()) == {"foundling-code", "foundling-prose"}
+    assert set(walk(tmp_path, "fits = true").candidates()) == {"foundling-code", "foundling-mixture", "foundling-prose"}
     every = walk(tmp_path, "fits = true\npull = true").candidates()
     assert {"gpt2", "llama-3.1-8b", "foundling-prose"} < set(every)
     assert "bert-base-cased" not in every

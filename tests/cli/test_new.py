@@ -151,7 +151,7 @@ def test_every_setting_stands_in_the_recipe_with_its_reason(capsys: pytest.Captu
     raw = tomllib.loads(text)
     assert (raw["name"], raw["task"]["text"], raw["task"]["label"]) == ("a", "utterance", "queue")
     assert raw["task"]["prompt"] == "Utterance: {text}\nQueue:"
-    assert raw["candidates"]["models"] == ["foundling-code", "foundling-prose"]
+    assert raw["candidates"]["models"] == ["foundling-code", "foundling-mixture", "foundling-prose"]
     lines = text.splitlines()[text.splitlines().index('name = "a"') + 1 :]
     settings = [place for place, line in enumerate(lines) if " = " in line and not line.startswith("#")]
     assert len(settings) == 16
