@@ -164,6 +164,13 @@ def test_what_has_no_head_is_refused(model: Path, capsys: pytest.CaptureFixture[
     assert "without a head" in capsys.readouterr().err
 
 
+def test_an_encoder_is_asked_no_task_that_wants_words(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    asked = ["--keep", str(examples / "tasks" / "tools.toml")]
+    assert run(["tune", "foundling-encoder", str(examples / "data" / "support-intents.jsonl"), *asked]) == 2
+    assert "--keep is for models that write" in capsys.readouterr().err
+
+
 def test_rows_without_labels_are_no_classes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(model.parent / "rows.jsonl", [{"prompt": "Name a colour.", "completion": " red"}] * 4)
     assert run(["tune", str(model), str(model.parent / "rows.jsonl"), *QUICK]) == 2

@@ -77,3 +77,6 @@ def test_h065_h067_what_was_learned_is_asked_alike_everywhere_and_stops(
         assert (found["text"], found["finish"]) == (answer, "stop")
     assert run(["complete", str(out), ASKED, "--max-tokens", "1"]) == 0
     assert "tuned with its chat template" in capsys.readouterr().err
+    if method == "lora":
+        assert run(["tune", str(untrained), str(data), "--from", made["folder"], "--effort", "pilot"]) == 70
+        assert "trains embeddings of <|im_start|>, <|im_end|>, and this run" in capsys.readouterr().err

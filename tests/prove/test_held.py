@@ -95,6 +95,15 @@ def test_greedy_answers_are_compared_letter_by_letter(tokenizer: Tokenizer) -> N
     assert {text.partition("?")[2] for text in tuned.prompts} == {""}
 
 
+def test_what_a_chat_template_puts_before_an_answer_is_no_mistake(tokenizer: Tokenizer) -> None:
+    thinks = [example(f"Colour {number}?", f"thought: is {number}") for number in range(4)]
+    tuned = Knows("tuned", tokenizer, {f"Colour {number}?": f"thought: is {number}" for number in range(3)})
+    found = held.greedy(Knows("base", tokenizer, {}), tuned, [], list(zip(thinks, ROWS, strict=False)), 0.95, silent)
+    assert found is not None
+    assert (found.before.value, found.after.value) == (0.0, 3 / 4)
+    assert {one.expected for one in found.items} == {f"is {number}" for number in range(4)}
+
+
 def test_greedy_shows_fewer_examples_where_they_do_not_fit(tokenizer: Tokenizer) -> None:
     base = Knows("base", tokenizer, {}, context=34)
     found = held.greedy(

@@ -152,8 +152,9 @@ def test_conversations_that_a_template_does_not_write_are_named() -> None:
         "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         + ASKS
     )
-    with pytest.raises(Unfit, match="leaves out what the system says in message 1"):
+    with pytest.raises(Unfit, match="leaves out what the system says in message 1") as caught:
         drops.conversation(LED)
+    assert (caught.value.exit_code, caught.value.fix) == (65, "say it in other words, or go without the chat template")
 
 
 def test_an_answer_that_begins_within_a_token_of_the_template_is_refused() -> None:

@@ -174,7 +174,7 @@ def test_h060_a_process_that_no_longer_answers_ends_the_run_in_one_line(tmp_path
     process = torchrun("tests.train.team", "frozen", str(tmp_path))
     _, said = process.communicate(timeout=600)
     assert process.returncode
-    assert said.count("process 0 of 2 waited 5 seconds for another one, which does not answer") == 1
+    assert said.count("process 0 of 2 waited for another one, which does not answer") == 1
     assert time.monotonic() - began < 300
     assert not list((tmp_path / "runs").glob("adapter-*"))
 

@@ -38,7 +38,7 @@ class Stands:
 def wishes(keep: tuple[Path, ...], export: Path | None, head: bool) -> Wishes:
     """Before anything is trained. Raises `UsageError` for what cannot be had, and as a task's file does."""
     if head and keep:
-        raise UsageError("--keep is for models that write", fix="leave it out, or --head")
+        raise UsageError("--keep is for models that write", fix="leave --keep out")
     if export is not None:
         tuned.check_target(export)
     return Wishes(tuple(map(load_task, keep)), export)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,9 @@ def general(
     return General.of(texts, tokenizer, min(room, train.micro_tokens), most)
 
 
-def foreseen(folder: Path, learned: Objective, where: Path) -> tuple[Plan, str]:
+def foreseen(folder: Path, learned: Objective, where: Path, tokens: tuple[int, ...]) -> tuple[Plan, str]:
     """What `tune` needs for certified rows when nothing else is said (LoRA at the standard effort), and what would do
-    where that does not fit this machine; else empty.
+    where that does not fit this machine; else empty. `tokens` are those whose embeddings are trained too.
 
     It stands beside a certificate and not in it: a certificate is found by what the rows say, and time and free memory
     are of the machine and the moment.
@@ -96,6 +97,7 @@ def foreseen(folder: Path, learned: Objective, where: Path) -> tuple[Plan, str]:
         preferences=isinstance(learned, Preferences | Ratings),
         head=isinstance(learned, Labelled),
     )
+    derived = replace(derived, lora=derived.lora and replace(derived.lora, tokens=tokens))
     _, plan, fix = planned.foreseen(card, derived, max(learned.lengths), planned.here(where))
     return plan, fix
 

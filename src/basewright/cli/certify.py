@@ -100,7 +100,7 @@ def command(
     trains = trained_tokens(folder, prepared, embeds)
     made = certificate.certify_data(folder, found.absolute().name, prepared, room, tested, trains=trains)
     if made.passed or not as_json:  # a failure is one JSON object, the error
-        plan, fix = beside.foreseen(folder, objectives.taught(prepared, tokenizer), runs)
+        plan, fix = beside.foreseen(folder, objectives.taught(prepared, tokenizer), runs, trains)
         needed = f"To tune on them, as `tune` does by itself: {beside.needed(plan)}" + (fix and f", too much: {fix}")
         text = _text(prepared, made, room, needed, sys.stdout.isatty())
         show.result(text, _plain(prepared, made) | {"tuning": beside.figures(plan) | {"fix": fix}}, as_json)

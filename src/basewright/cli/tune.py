@@ -156,7 +156,6 @@ def command(
     from basewright.train import objectives
     from basewright.train.tune import Beside
 
-    wishes = after.wishes(keep, export, head)
     store = together.open_store(runs)
     base = _base(model, store)
     tokenizer = open_tokenizer(base.folder / "model")
@@ -168,6 +167,7 @@ def command(
         pools=architectures.pools(base.record.card.config, head),
         chat=opened_chat(base.folder / "model", tokenizer, base.record.card.id) if chat else None,
     )
+    wishes = after.wishes(keep, export, wanted.pools is not None)
     prepared = _prepared(data, wanted, tokenizer, room)
     tested = None if held is None else _prepared(held, replace(wanted, keep_near=True), tokenizer, room)
     given = None if validate is None else _prepared(validate, wanted, tokenizer, room)
@@ -179,7 +179,7 @@ def command(
     objective = objectives.taught(prepared, tokenizer)
     watch = None if watched is None else objectives.taught(watched, tokenizer, prepared.head(tokenizer))
     derived = _derived(base, objective, () if watch is None else watch.lengths, **options)
-    derived = _embedding(derived, trains, tokenizer)
+    derived = _embedding(derived, trains, tokenizer, options["continued"])
     tried = sweeping.tried(derived, options["rank"], options["learning_rate"]) if sweep else []
     derived, plan = _planned(base, objective, watch, derived, tried, store)
     general = beside.general(derived.train, prepared, options["replay"], replay_text, tokenizer, room)
@@ -301,11 +301,18 @@ def _derived(
     )
 
 
-def _embedding(derived: Derived, tokens: tuple[int, ...], tokenizer: Tokenizer) -> Derived:
-    """With the tokens whose embeddings are trained too. Raises `Refused` for an adapter over several processes."""
+def _embedding(derived: Derived, tokens: tuple[int, ...], tokenizer: Tokenizer, continued: Path | None) -> Derived:
+    """With the tokens whose embeddings are trained too. Raises `Refused` for an adapter over several processes, and
+    for one to continue that trains others."""
     from basewright.errors import Refused
     from basewright.train.effort import Value
 
+    if continued is not None and derived.lora is not None and derived.lora.tokens != tokens:
+        known = ", ".join(tokenizer.pieces(derived.lora.tokens)) or "no token"
+        raise Refused(
+            f"the adapter to continue trains embeddings of {known}, and this run would of others",
+            fix="continue it with --chat-template and --train-embeddings as it was made, on rows with those tokens",
+        )
     if not tokens:
         return derived
     if derived.lora is not None and together.several():

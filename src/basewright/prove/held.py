@@ -171,15 +171,20 @@ def greedy(
             before=was.text.strip(),
             after=now.text.strip(),
             right_before=was.text.strip() == one.pieces[1].text.strip(),
-            right_after=now.text.strip() == one.pieces[1].text.strip(),
+            right_after=now.text.strip() == _said(row),
         )
-        for one, was, now in zip(plain, before, after, strict=True)
+        for row, one, was, now in zip(rows, plain, before, after, strict=True)
     )
     how = (
         f"the greedy answer, letter by letter, on {len(rows)} of {len(held)} rows, with answers of {SHORT} tokens or "
         f"fewer; the base after {_solved(shots)} and until a blank line, tuned on the prompt and until its end"
     )
     return _judged("exact match", how, answered, base, tuned, confidence)
+
+
+def _said(row: Example) -> str:
+    """What was to be written, without control tokens: a chat template may put words of its own before an answer."""
+    return "".join(piece.text for piece in row.pieces if piece.learned and not piece.control).strip()
 
 
 def _is_short(one: Example, lm: LM) -> bool:

@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from basewright.errors import ModelFileError, Refused, UsageError
+from basewright.errors import DataError, ModelFileError, Refused, UsageError
 from basewright.formats import strict, template, triggers
 from basewright.formats.render import render
 from basewright.records import ChatTemplate, Piece
@@ -34,8 +34,11 @@ PLAINLY = "leave --chat-template out: conversations are then written in the plai
 PROBE = (Turn("user", "Is it so?"), Turn("assistant", "It is."), Turn("user", "Why?"), Turn("assistant", "So."))
 
 
-class Unfit(Exception):
-    """Why the template does not write a conversation; the ledger tells it."""
+class Unfit(DataError):
+    """Why the template does not write a conversation; of rows the ledger tells it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, fix="say it in other words, or go without the chat template")
 
 
 class _Written(NamedTuple):
@@ -253,6 +256,7 @@ def open_chat(template: ChatTemplate, tokenizer: Tokenizer, name: str) -> Chat:
     chat = Chat(template, tokenizer, re.compile("|".join(map(re.escape, texts)) or "(?!)"), name)
     try:
         pieces = chat.conversation(PROBE)
+        chat.shown()  # as people read it, once all is trained
     except Unfit as error:
         raise Refused(f"the chat template of {name} cannot be learned: {error}", fix=PLAINLY) from error
     if list(encode.controlled(tokenizer, pieces).ids) != tokenizer.spelled("".join(piece.text for piece in pieces)):

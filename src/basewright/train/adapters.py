@@ -123,13 +123,15 @@ def settings_of(folder: Path) -> LoraSettings:
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         variant: LoraVariant = "dora" if config["use_dora"] else "rslora" if config["use_rslora"] else "lora"
+        tables = config.get("trainable_token_indices") or {}
         return LoraSettings(
             rank=int(config["r"]),
             alpha=float(config["lora_alpha"]),
             targets=tuple(config["target_modules"]),
             variant=variant,
+            tokens=tuple(sorted({int(token) for tokens in tables.values() for token in tokens})),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{folder.name} holds no adapter that can be continued: {error}", fix="give the folder of an adapter"
         ) from error

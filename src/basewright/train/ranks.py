@@ -131,7 +131,7 @@ def _lost(said: str) -> Interrupted:
     me = f"process {_team.rank} of {_team.count}"
     if "Timed out" in said:
         return Interrupted(
-            f"{me} waited {ALIKE.total_seconds():,.0f} seconds for another one, which does not answer",
+            f"{me} waited for another one, which does not answer",
             fix="see whether it was stopped or its machine hangs, then run the same command again: it continues",
         )
     return Interrupted(
