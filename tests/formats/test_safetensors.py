@@ -128,17 +128,17 @@ def test_h007_hostile_headers_are_refused_fast() -> None:
         "cut off inside its header": safetensors(b"{}" * 100)[:100],
     }
     for told, blob in blobs.items():
-        started = time.perf_counter()
+        started = time.process_time()
         assert told in refused(blob)
-        assert time.perf_counter() - started < 1.0
+        assert time.process_time() - started < 1.0
 
 
 def test_h007_the_worst_header_that_is_accepted_is_read_in_time() -> None:
     many = {f"t{i:06d}": entry(shape=[0], data_offsets=[0, 0]) for i in range(headers.MAX_TENSORS)}
     blob = safetensors(many)
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(read(blob)) == headers.MAX_TENSORS
-    assert time.perf_counter() - started < 8.0  # 1 s on a free core
+    assert time.process_time() - started < 3.0
 
 
 def test_h009_a_file_cut_anywhere_is_refused() -> None:
