@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest $(SPREAD)
 
 slow: $(READY)
-	$(BIN)/python -m pytest $(SPREAD) -m slow
+	$(BIN)/python -m pytest -m slow
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz 1000000 --processes 2
