@@ -27,7 +27,8 @@ STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 """What C of the logistic regression is chosen from, for features of length about 1; the smoothest first."""
 FOLDS = 5
 TRIED_ON = 2000
-"""Rows that C is chosen on, at most; the regression then learns from all. 77 labels of 9,000 rows took half an hour."""
+"""Rows that C is chosen on, at most; the regression then learns from all. On all of 9,203 rows of 77 labels the choice
+was not made after 3 minutes of processor time."""
 FLOOR = 1e-4
 """Added to the probability of every label before they are made to sum to 1: a surprise is at most about 13 bits, and a
 label that training never showed is possible."""

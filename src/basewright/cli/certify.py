@@ -230,7 +230,8 @@ def _hints(data: Prepared, folder: Path) -> list[str]:
         if found.untrained:
             names = ", ".join(found.untrained[:4])
             lines.append(
-                f"the chat template is not used: {names} in it were never trained; --train-embeddings trains them"
+                f"the chat template is not used: {names} in it were never trained; "
+                "--chat-template --train-embeddings uses it and trains them"
             )
         elif found.template:
             lines.append(

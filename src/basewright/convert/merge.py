@@ -23,12 +23,12 @@ from basewright import signals, store
 from basewright.convert.weights import Stored
 from basewright.engine import ends
 from basewright.errors import ModelFileError, Refused
+from basewright.hub.adapter import TOKENS
 from basewright.records import Layout, record
 from basewright.text.tokenizer import open_tokenizer
 
 _FIX = "build again, so that the adapter is trained for this base"
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?:(?P<half>[AB])\.weight|magnitude_vector)")
-_TOKENS = re.compile(r"base_model\.model\.(?P<module>.+)\.token_adapter\.trainable_tokens_delta")
 _MAGNITUDE = "m"
 _UNDERSTOOD = {
     "fan_in_fan_out",
@@ -151,7 +151,7 @@ def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name in weights.where:
         found = _PART.fullmatch(name)
-        if _TOKENS.fullmatch(name):
+        if TOKENS.fullmatch(name):
             continue
         if found is None:
             raise Refused(f"the adapter has a tensor that is no half of a LoRA pair: {name}", fix=_FIX)
@@ -164,7 +164,7 @@ def _pairs(folder: Path, settings: _Settings) -> dict[str, _Pair]:
 def _rows(folder: Path, settings: _Settings) -> dict[str, torch.Tensor]:
     """Rows (T, D) that were learned whole, by the name of their table in the base."""
     weights = Stored(folder)
-    found = {match["module"]: name for name in weights.where if (match := _TOKENS.fullmatch(name))}
+    found = {match["module"]: name for name in weights.where if (match := TOKENS.fullmatch(name))}
     if found.keys() != settings.tokens.keys():
         raise Refused("the adapter holds rows of other embedding tables than it says", fix=_FIX)
     return {f"{module}.weight": weights.read(name) for module, name in found.items()}
